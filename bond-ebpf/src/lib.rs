@@ -1,0 +1,7 @@
+//! What the XDP programs and user space share: map layouts and slave selection.
+//!
+//! `no_std`, allocation-free and without aya, so that both halves compile the same lines.
+#![no_std]
+
+pub mod layout;
+pub mod select;

@@ -1,0 +1,1 @@
+//! Namespaces, cables, traffic: real parts for tests and for the lab.
