@@ -264,8 +264,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// RFC 1071.
-fn internet_checksum(message: &[u8]) -> u16 {
+/// The Internet checksum of RFC 1071.
+#[must_use]
+pub fn internet_checksum(message: &[u8]) -> u16 {
     let sum: u32 = message
         .chunks(2)
         .map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)))

@@ -1,6 +1,8 @@
 //! The test frames: every byte of one follows from its flow and its sequence number.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
+
+use anyhow::{Context, Result};
 
 /// Ethertype of the test frames: IEEE 802 local experimental 1.
 pub const ETHERTYPE: u16 = 0x88b5;
@@ -41,6 +43,21 @@ impl fmt::Display for Mac {
     }
 }
 
+impl FromStr for Mac {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let bytes: Result<Vec<u8>, _> = text
+            .split(':')
+            .map(|byte| u8::from_str_radix(byte, 16))
+            .collect();
+        let array = bytes.ok().and_then(|bytes| bytes.try_into().ok());
+        array
+            .map(Self)
+            .with_context(|| format!("{text} is no MAC address"))
+    }
+}
+
 /// A numbered flow of frames whose sizes cycle through 60 to 1514 bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Flow {
@@ -53,9 +70,15 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// The sum of the lengths of its frames.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        (0..self.frames).map(Self::length).sum()
+    }
+
     /// Writes frame `sequence` into `buffer`, which holds the longest, and returns its length.
     pub fn write(&self, sequence: u64, buffer: &mut [u8]) -> usize {
-        let length = MIN_LEN + sequence % (MAX_LEN as u64 - MIN_LEN + 1);
+        let length = Self::length(sequence);
         let len = usize::try_from(length).unwrap_or(MAX_LEN);
         let frame = &mut buffer[..len];
         frame[..6].copy_from_slice(&self.destination.0);
@@ -73,6 +96,10 @@ impl Flow {
         let sum = checksum(frame);
         frame[CHECKSUM..FILLER].copy_from_slice(&sum.to_be_bytes());
         len
+    }
+
+    const fn length(sequence: u64) -> u64 {
+        MIN_LEN + sequence % (MAX_LEN as u64 - MIN_LEN + 1)
     }
 
     /// The sequence number of `frame`, or `None` when it is not, to the byte, a frame of this flow.

@@ -22,7 +22,7 @@ mod xdp_mode;
 pub use bpf::ForeignXdp;
 pub use cable::{Cable, Port};
 pub use command::{Finished, bounded, wait_until};
-pub use echo::{Echo, EchoServer, Sample, Samples};
+pub use echo::{Echo, EchoServer, Sample, Samples, internet_checksum};
 pub use frame::{ETHERTYPE, Flow, Mac};
 pub use guard::set_interrupt_status;
 pub use netns::Netns;

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 
-use crate::{Finished, Netns, State, bounded, command::wait_until};
+use crate::{Finished, Netns, Port, State, bounded, command::wait_until};
 
 /// Longest start, and longest end, of a bond.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -59,7 +59,7 @@ pub struct BondProcess {
 }
 
 impl BondProcess {
-    /// Starts `bond run <name> <arguments>`, and waits until all slaves it was given are attached.
+    /// Starts `bond run <name> <arguments>`, and waits until all slaves it was given are attached and have link.
     ///
     /// The child ends with the calling thread, which must be one that lives on.
     pub fn start(netns: &Netns, name: &str, arguments: &str) -> Result<Self> {
@@ -139,6 +139,15 @@ impl BondProcess {
     /// Waits until every slave is attached and has link.
     pub fn wait_until_whole(&mut self) -> Result<State> {
         self.wait_for("every slave is up", State::is_whole)
+    }
+
+    /// Its netdev, which the host uses.
+    pub fn port(&self) -> Result<Port> {
+        Ok(Port::new(
+            &self.netns,
+            &self.name,
+            self.show()?.address.parse()?,
+        ))
     }
 
     /// Everything it wrote to stderr until now.
