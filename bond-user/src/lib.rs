@@ -1,7 +1,7 @@
 //! AF_XDP zero-copy bonding: N slaves and one virtual egress, in user space.
 
+pub mod mode;
+pub mod netlink;
 pub mod ring;
 pub mod snapshot;
-pub mod mode;
 pub mod watch;
-pub mod netlink;
