@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! What the control thread tells the workers: one word, published whole.
 
 use bond_ebpf::layout::MAX_SLAVES;
@@ -182,3 +183,6 @@ mod loom_tests {
         });
     }
 }
+=======
+
+>>>>>>> wip-ebpf

@@ -12,7 +12,6 @@ use crate::control;
 use crate::mode::Mode;
 use crate::netlink::Mac;
 use crate::poller::Poll;
-use crate::port::run_dir;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -75,8 +74,8 @@ enum Waiting {
 }
 
 impl Args {
-    fn into_config(self) -> anyhow::Result<BondConfig> {
-        Ok(BondConfig {
+    fn into_config(self) -> BondConfig {
+        BondConfig {
             name: self.bond,
             slaves: self.iface,
             mode: self.mode,
@@ -100,14 +99,13 @@ impl Args {
                 Waiting::Adaptive => Poll::Adaptive,
                 Waiting::Busy => Poll::Busy,
             },
-            run_dir: run_dir()?,
-        })
+        }
     }
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     log_to_stderr();
-    control::run(args.into_config()?)?;
+    control::run(args.into_config())?;
     Ok(ExitCode::SUCCESS)
 }
 

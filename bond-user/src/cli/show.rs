@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::{NOT_RUNNING, text};
-use crate::port::run_dir;
+use crate::port::socket_path;
 use crate::state::BondState;
 
 /// How long a running bond may take to answer.
@@ -25,7 +25,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn show(args: &Args) -> anyhow::Result<ExitCode> {
-    let path = run_dir()?.join(format!("{}.sock", args.bond));
+    let path = socket_path(&args.bond)?;
     let mut socket = match UnixStream::connect(&path) {
         Ok(socket) => socket,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {

@@ -1,7 +1,6 @@
 //! What a bond shall be: a validated type, in the kernel's bonding names.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bond_ebpf::layout::{MAX_QUEUES, MAX_SLAVES};
@@ -64,8 +63,6 @@ pub struct BondConfig {
     pub cores: Vec<usize>,
     /// How workers wait.
     pub poll: Poll,
-    /// Where the state file and the control socket live.
-    pub run_dir: PathBuf,
 }
 
 /// A configuration that cannot work, told apart before anything is touched.

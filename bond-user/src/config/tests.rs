@@ -14,7 +14,6 @@ fn config() -> BondConfig {
         queues: None,
         cores: Vec::new(),
         poll: Poll::Adaptive,
-        run_dir: PathBuf::from("/run/bond"),
     }
 }
 

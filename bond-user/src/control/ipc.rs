@@ -4,9 +4,10 @@ use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::BondError;
+use crate::port::socket_path;
 use crate::state::BondState;
 
 /// Clients answered in one go; more wait for the next turn of the control thread.
@@ -20,9 +21,9 @@ pub(super) struct Ipc {
 }
 
 impl Ipc {
-    /// Listens in `run_dir`, which exists. A socket that a dead process left there is replaced.
-    pub(super) fn listen(run_dir: &Path, bond: &str) -> Result<Self, BondError> {
-        let path = run_dir.join(format!("{bond}.sock"));
+    /// Listens beside the state file. A socket that a dead process left there is replaced.
+    pub(super) fn listen(bond: &str) -> Result<Self, BondError> {
+        let path = socket_path(bond).map_err(BondError::io("cannot find /run/bond"))?;
         let wrap = |source| BondError::Io { what: format!("cannot listen on {}", path.display()), source };
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(wrap(error)),

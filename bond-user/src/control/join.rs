@@ -4,6 +4,7 @@ use super::BondError;
 use super::bond::Bond;
 use super::packet::PacketSocket;
 use super::slot::Attached;
+use super::start::save;
 use crate::mode::Event;
 use crate::poller::{Command, Reply, SlavePort, Umem};
 use crate::port::{Candidate, Port, PortError, SHARED_UMEM, Saved, Share, Wanted};
@@ -16,7 +17,9 @@ impl Bond {
     /// On an error the netdev is as it was.
     pub(super) fn join(&mut self, slot: usize, candidate: &Candidate) -> Result<(), BondError> {
         let saved = Saved::read(&mut self.nl, &candidate.link).map_err(PortError::from)?;
-        self.state_file.remember(saved.clone())?;
+        self.state_file.slaves.retain(|known| known.name != saved.name);
+        self.state_file.slaves.push(saved.clone());
+        save(&self.state_file)?;
         let attached = self.open(slot, candidate, &saved).inspect_err(|_| {
             for error in saved.restore(&mut self.nl) {
                 tracing::warn!("{error}");

@@ -15,6 +15,7 @@ mod view;
 pub use error::BondError;
 
 use crate::config::BondConfig;
+use crate::netlink::Netlink;
 
 /// Runs a bond until SIGINT or SIGTERM, and leaves the machine as it was found.
 ///
@@ -26,4 +27,13 @@ pub fn run(config: BondConfig) -> Result<(), BondError> {
     let served = bond.serve(&signals);
     let stopped = bond.stop();
     served.and(stopped)
+}
+
+/// Puts back what a killed process left of `bond`. Returns its pid, or `None` if nothing is left.
+///
+/// # Errors
+/// [`BondError::Running`] when it runs; else what could not be put back.
+pub fn cleanup(bond: &str) -> Result<Option<u32>, BondError> {
+    let mut nl = Netlink::new().map_err(BondError::io("cannot open a netlink socket"))?;
+    start::clear_leftovers(bond, &mut nl)
 }

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Bonding modes: who sends, who receives, who is active. Pure: no clock, socket or thread.
 //!
 //! A mode has a file, in which a function from link state to [`Roles`] makes its choice; [`Policy`]
@@ -180,3 +181,6 @@ mod tests {
         );
     }
 }
+=======
+
+>>>>>>> wip-ebpf

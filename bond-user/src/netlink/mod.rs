@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! rtnetlink: netdevs read, changed, created and watched.
 //!
 //! A socket acts in the network namespace of the thread that opens it, for its whole life.
@@ -262,3 +263,6 @@ fn parse_link(kind: u16, payload: &[u8]) -> std::result::Result<Option<Link>, De
         Ok(None)
     }
 }
+=======
+
+>>>>>>> wip-ebpf

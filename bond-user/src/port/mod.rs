@@ -16,4 +16,4 @@ pub use program::{Program, ProgramFailure, XdpMode};
 pub use settings::{Applied, Saved, SettingsError, Wanted};
 pub use share::{Bound, SHARED_UMEM, Share};
 pub use slave::{Candidate, Port, PortSpec};
-pub use state_file::{StateFile, run_dir};
+pub use state_file::{StateFile, socket_path};
