@@ -3,7 +3,6 @@
 //! Data flows one way: slave -> [`poller`] -> [`ring`] -> [`egress`]; the [`control`] thread
 //! publishes a [`snapshot`], the data path reads it.
 
-<<<<<<< HEAD
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -18,10 +17,3 @@ pub mod state;
 mod sync;
 pub mod watch;
 pub mod xsk;
-=======
-pub mod mode;
-pub mod netlink;
-pub mod ring;
-pub mod snapshot;
-pub mod watch;
->>>>>>> wip-ebpf

@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! What the control thread tells the workers: one word, published whole.
 
 use bond_ebpf::layout::MAX_SLAVES;
@@ -183,6 +182,3 @@ mod loom_tests {
         });
     }
 }
-=======
-
->>>>>>> wip-ebpf

@@ -2,4 +2,4 @@
 
 mod host;
 
-pub use host::{Host, HostSpec};
+pub use host::{Host, HostShare, HostSpec};

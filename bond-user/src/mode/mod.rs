@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Bonding modes: who sends, who receives, who is active. Pure: no clock, socket or thread.
 //!
 //! A mode has a file, in which a function from link state to [`Roles`] makes its choice; [`Policy`]
@@ -181,6 +180,3 @@ mod tests {
         );
     }
 }
-=======
-
->>>>>>> wip-ebpf

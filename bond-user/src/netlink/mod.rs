@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! rtnetlink: netdevs read, changed, created and watched.
 //!
 //! A socket acts in the network namespace of the thread that opens it, for its whole life.
@@ -8,6 +7,7 @@ mod error;
 mod events;
 mod link;
 mod mac;
+pub mod netns;
 mod wire;
 
 #[cfg(test)]
@@ -263,6 +263,3 @@ fn parse_link(kind: u16, payload: &[u8]) -> std::result::Result<Option<Link>, De
         Ok(None)
     }
 }
-=======
-
->>>>>>> wip-ebpf

@@ -14,7 +14,7 @@ use crate::xsk::{Census, Frame, PortId, Reclaimed, UmemId};
 
 /// Slots of the ring between poller and egress. Both ends are in one thread here and every turn
 /// empties it; four batches leave room for the pipeline layout, where they are not.
-const RING: u32 = 4 * BATCH as u32;
+const RING: usize = 4 * BATCH;
 
 /// The queue of bond0 that a worker owns.
 pub type HostPort<R> = Queue<R>;

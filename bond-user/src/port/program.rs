@@ -1,5 +1,7 @@
 //! An XDP program on a netdev. The attachment is a bpf_link: it goes away with this process.
 
+use std::fmt;
+
 use aya::maps::{Array, MapData, PerCpuArray, XskMap};
 use aya::programs::xdp::XdpMode as AyaMode;
 use aya::programs::{ProgramError, Xdp};
@@ -67,7 +69,6 @@ pub enum ProgramFailure {
 }
 
 /// One attached instance of a program, with its own maps.
-#[derive(Debug)]
 pub struct Program {
     mode: XdpMode,
     xsks: XskMap<MapData>,
@@ -75,6 +76,12 @@ pub struct Program {
     counters: PerCpuArray<MapData, [u64; 2]>,
     /// Holds the attachment.
     _ebpf: Ebpf,
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program").field("mode", &self.mode).finish_non_exhaustive()
+    }
 }
 
 impl Program {

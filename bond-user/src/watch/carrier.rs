@@ -3,6 +3,7 @@
 //! Both are needed: the kernel may hold a link-down event back for up to a second (`linkwatch`'s
 //! `linkwatch_nextevent`), and a poll sees only what is there when it looks.
 
+use std::fmt;
 use std::time::Duration;
 
 /// Where a piece of evidence comes from.
@@ -12,6 +13,15 @@ pub enum Source {
     Event,
     /// A look at the carrier, every miimon.
     Poll,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Event => "link event",
+            Self::Poll => "carrier poll",
+        })
+    }
 }
 
 /// What a source says about the carrier.

@@ -2,3 +2,5 @@
 //! the time.
 
 pub mod carrier;
+
+pub use carrier::{Carrier, Evidence, Source, Verdict};
