@@ -41,11 +41,13 @@ pub enum Verdict {
     DropInactive = 2,
     /// No socket at this queue: passed to the slave's own netdev.
     PassNoSocket = 3,
+    /// No socket at this queue of our end of bond0: dropped, since no stack is behind it.
+    DropNoSocket = 4,
 }
 
 impl Verdict {
     /// Number of verdicts: entries of `COUNTERS`.
-    pub const COUNT: u32 = 4;
+    pub const COUNT: u32 = 5;
 }
 
 /// One per-CPU counter.
@@ -56,4 +58,11 @@ pub struct Counter {
     pub frames: u64,
     /// Bytes, without the FCS.
     pub bytes: u64,
+}
+
+/// From a slot as user space reads it from the map: its two words.
+impl From<[u64; 2]> for Counter {
+    fn from([frames, bytes]: [u64; 2]) -> Self {
+        Self { frames, bytes }
+    }
 }
