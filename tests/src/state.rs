@@ -33,7 +33,7 @@ pub struct Worker {
     pub umems: Vec<Umem>,
 }
 
-/// Where the frames of a UMEM are.
+/// Where the frames of a UMEM are: the parts add up to `total`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct Umem {
     pub total: u64,
@@ -41,7 +41,6 @@ pub struct Umem {
     pub held: u64,
     pub fill: u64,
     pub tx: u64,
-    pub lost: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]

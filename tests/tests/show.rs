@@ -33,7 +33,6 @@ const UMEM: &[(&str, &str)] = &[
     ("held", "number"),
     ("fill", "number"),
     ("tx", "number"),
-    ("lost", "number"),
 ];
 const PORT: &[(&str, &str)] = &[
     ("ifname", "string"),
