@@ -1,8 +1,13 @@
 //! Cables: veth pairs that behave like a wire between two netdevs.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use anyhow::Result;
 
 use crate::{Mac, Netns, packet::PacketSocket, sys};
+
+/// The ifindex of the next cable's end; those below are left to netdevs that are no cables.
+static NEXT_INDEX: AtomicU32 = AtomicU32::new(1000);
 
 /// A netdev in a namespace.
 #[derive(Clone, Debug)]
@@ -60,10 +65,15 @@ pub struct Cable {
 
 impl Cable {
     /// Joins two netdevs that do not exist yet, with `queues` queues on both ends, and sets both up.
+    ///
+    /// No two ends have the same ifindex: the kernel tells at once of a veth's carrier only when its index differs from
+    /// the other end's (`linkwatch_urgent_event`), and else up to a second late. Nobody waits for that in a switch.
     pub fn connect(near: Port, far: Port, queues: u32) -> Result<Self> {
         let queue_counts = format!("numtxqueues {queues} numrxqueues {queues}");
+        let [near_index, far_index] = [(); 2].map(|()| NEXT_INDEX.fetch_add(1, Ordering::Relaxed));
         near.netns.ip(&format!(
-            "link add {} address {} {queue_counts} type veth peer name {} address {} {queue_counts} netns {}",
+            "link add {} index {near_index} address {} {queue_counts} type veth \
+             peer name {} index {far_index} address {} {queue_counts} netns {}",
             near.name,
             near.mac,
             far.name,
