@@ -2,8 +2,16 @@
 
 use std::{fmt, net::IpAddr};
 
-use netlink_packet_core::{DecodeError, Parseable};
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_core::{DecodeError, parse_ip};
+use netlink_packet_route::address::AddressHeader;
+
+use super::wire::attribute;
+
+/// `struct ifaddrmsg`: 8 bytes before the attributes.
+const IFADDRMSG_BYTES: usize = 8;
+// linux/if_addr.h
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
 
 /// An address of a netdev.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,27 +31,17 @@ impl Address {
 
     /// Reads the payload of RTM_NEWADDR. `None` when it is another netdev's: kernels before 4.20 list them all.
     pub(super) fn parse(payload: &[u8], ifindex: u32) -> Result<Option<Self>, DecodeError> {
-        let message = AddressMessage::parse(payload)?;
+        let header = AddressHeader::parse(payload)?;
+        let attributes = &payload[IFADDRMSG_BYTES..];
         // With a peer, IFA_ADDRESS is the peer's and IFA_LOCAL ours; without one, IPv6 has IFA_ADDRESS only.
-        let local = message.attributes.iter().find_map(|a| {
-            if let AddressAttribute::Local(ip) = a {
-                Some(*ip)
-            } else {
-                None
-            }
-        });
-        let other = message.attributes.iter().find_map(|a| {
-            if let AddressAttribute::Address(ip) = a {
-                Some(*ip)
-            } else {
-                None
-            }
-        });
-        let ip = local.or(other).filter(|_| message.header.index == ifindex);
-        Ok(ip.map(|ip| Self {
-            ip,
-            prefix_len: message.header.prefix_len,
-        }))
+        let ip = attribute(attributes, IFA_LOCAL).or_else(|| attribute(attributes, IFA_ADDRESS));
+        match ip {
+            Some(ip) if header.index == ifindex => Ok(Some(Self {
+                ip: parse_ip(ip)?,
+                prefix_len: header.prefix_len,
+            })),
+            _ => Ok(None),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod error;
 mod events;
 mod link;
 mod mac;
+pub mod netns;
 mod wire;
 
 #[cfg(test)]

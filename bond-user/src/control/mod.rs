@@ -1,0 +1,2 @@
+pub mod announce;
+pub mod packet;

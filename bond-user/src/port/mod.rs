@@ -1,0 +1,3 @@
+pub mod ethtool;
+pub mod settings;
+pub mod state_file;
