@@ -99,7 +99,11 @@ unsafe impl SocketAddrArg for LinkAddress {
 
 #[cfg(test)]
 mod tests {
-    use std::{mem::MaybeUninit, net::Ipv4Addr};
+    use std::{
+        mem::MaybeUninit,
+        net::Ipv4Addr,
+        time::{Duration, Instant},
+    };
 
     use rustix::{
         io::Errno,
@@ -129,7 +133,14 @@ mod tests {
         })
         .unwrap();
         let ends = ["v0", "v1"].map(|name| nl.link(name).unwrap().unwrap().index);
-        ends.map(|ifindex| nl.set_up(ifindex).unwrap());
+        for ifindex in ends {
+            nl.set_up(ifindex).unwrap();
+        }
+        // The poll also activates the queueing disciplines, without which frames are dropped.
+        assert_eq!(
+            ends.map(|ifindex| nl.carrier(ifindex).unwrap()),
+            [Some(true); 2]
+        );
         ends.into()
     }
 
@@ -144,11 +155,11 @@ mod tests {
                 .unwrap()
                 .send(&gratuitous_arp(MAC, Ipv4Addr::new(10, 9, 0, 5)))
                 .unwrap();
-            let neighbours = run("ip -4 neigh show dev v1");
-            assert!(
-                neighbours.starts_with("10.9.0.5 lladdr 02:00:00:00:00:01 "),
-                "{neighbours}"
-            );
+            let deadline = Instant::now() + Duration::from_secs(2);
+            while !run("ip -4 neigh show dev v1").starts_with("10.9.0.5 lladdr 02:00:00:00:00:01 ")
+            {
+                assert!(Instant::now() < deadline, "not learnt");
+            }
         });
     }
 

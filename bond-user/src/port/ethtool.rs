@@ -11,7 +11,7 @@ use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, socket_with},
 };
 
-/// Transmit checksums. A frame that leaves through AF_XDP's far end must be whole: off on the host's end of the veth.
+/// Transmit checksums. Off on the host's end of a veth that AF_XDP reads: nothing behind it computes them.
 pub const TX_CHECKSUM: &[&str] = &[
     "tx-checksum-ipv4",
     "tx-checksum-ip-generic",

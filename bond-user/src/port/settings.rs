@@ -138,6 +138,8 @@ impl Saved {
 
     /// Puts everything back, as far as it goes, and returns what could not be. A netdev that is gone, or another that
     /// has its name by now, has nothing to put back. Doing it again changes nothing.
+    ///
+    /// Detach XDP programs first: drivers refuse some offloads and MTUs beside one.
     #[must_use = "each error is a setting that was not put back"]
     pub fn restore(&self, nl: &mut Netlink) -> Vec<SettingsError> {
         let link = match self.find(nl) {
@@ -251,3 +253,7 @@ impl Ipv6Switch {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;
