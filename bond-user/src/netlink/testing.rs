@@ -1,6 +1,10 @@
 //! A network namespace for a test, which leaves nothing behind.
 
-use std::{process::Command, thread};
+use std::{
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
@@ -30,4 +34,13 @@ pub(crate) fn run(command: &str) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Waits at most two seconds for something the kernel does soon.
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within two seconds: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
