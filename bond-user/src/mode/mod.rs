@@ -1,7 +1,7 @@
 //! Bonding modes: who sends, who receives, who is active. Pure: no clock, socket or thread.
 //!
-//! A mode has a file, in which a function from link state to [`Roles`] makes its choice; [`Policy`]
-//! keeps the link state and calls it. The choice between slaves frame by frame is
+//! Each mode has a file with a function from link state to the roles of the slaves; [`Policy`] keeps
+//! the link state and calls it. The choice between slaves frame by frame is
 //! [`bond_ebpf::select`]'s, which XDP programs share.
 
 mod active_backup;
