@@ -56,11 +56,13 @@ impl Bench {
 
     /// `count` frames arrive at bond0; returns those that found a chunk.
     fn host_sends(&mut self, count: usize) -> Vec<SoftFrame> {
-        (0..count).map(|_| self.frame()).filter(|frame| self.host().arrive(*frame)).collect()
+        let frames: Vec<SoftFrame> = (0..count).map(|_| self.frame()).collect();
+        frames.into_iter().filter(|frame| self.host().arrive(*frame)).collect()
     }
 
     fn wire_sends(&mut self, slot: u8, count: usize) -> Vec<SoftFrame> {
-        (0..count).map(|_| self.frame()).filter(|frame| self.slave(slot).arrive(*frame)).collect()
+        let frames: Vec<SoftFrame> = (0..count).map(|_| self.frame()).collect();
+        frames.into_iter().filter(|frame| self.slave(slot).arrive(*frame)).collect()
     }
 
     fn drops(&self, port: PortId, reason: DropReason) -> u64 {
@@ -306,7 +308,9 @@ impl Bench {
             Step::WireSends(slot, count) if self.plane.slave_mut(slot).is_some() => {
                 self.wire_sends(slot, count);
             }
-            Step::Finish(3, count) => drop(self.host().finish(count)),
+            Step::Finish(3, count) => {
+                self.host().finish(count);
+            }
             Step::Finish(slot, count) if self.plane.slave_mut(slot).is_some() => {
                 self.slave(slot).finish(count);
             }

@@ -5,23 +5,13 @@ use crate::netlink::{
 };
 
 const BOND: Mac = Mac([0x02, 0, 0, 0, 0, 0xb0]);
-const WANTED: Wanted = Wanted {
-    mac: BOND,
-    mtu: 1400,
-};
+const WANTED: Wanted = Wanted { mac: BOND, mtu: 1400 };
 
 /// A slave-to-be `v0`, up and with a carrier.
 fn veth() -> (Netlink, Link) {
     let mut nl = Netlink::new().unwrap();
     let mac = Mac([0x02, 0, 0, 0, 0, 0x10]);
-    nl.create_veth(&VethSpec {
-        name: "v0",
-        peer: "v1",
-        mac,
-        mtu: 1500,
-        queues: 1,
-    })
-    .unwrap();
+    nl.create_veth(&VethSpec { name: "v0", peer: "v1", mac, mtu: 1500, queues: 1 }).unwrap();
     for name in ["v0", "v1"] {
         let link = nl.link(name).unwrap().unwrap();
         nl.set_up(link.index).unwrap();
@@ -99,10 +89,7 @@ fn addresses_stay_and_are_warned_of() {
         assert!(
             applied.warnings[0].starts_with("v0 has 10.9.0.5/24: addresses belong on the bond")
         );
-        assert_eq!(
-            (saved.ipv6_disabled, disable_ipv6().as_str()),
-            (None, "0\n")
-        );
+        assert_eq!((saved.ipv6_disabled, disable_ipv6().as_str()), (None, "0\n"));
         assert!(run("ip addr show v0").contains("10.9.0.5/24"));
         assert_restored(&saved, &mut nl, &before);
     });
@@ -135,13 +122,9 @@ fn a_failing_step_undoes_those_before() {
         run("ethtool -K v0 gro on");
         let before = shown("v0");
         let saved = Saved::read(&mut nl, &link).unwrap();
-        let error = saved
-            .apply(&mut nl, Wanted { mac: BOND, mtu: 60 })
-            .unwrap_err();
+        let error = saved.apply(&mut nl, Wanted { mac: BOND, mtu: 60 }).unwrap_err();
         assert!(
-            error
-                .to_string()
-                .starts_with("cannot set the MTU of v0: Invalid argument"),
+            error.to_string().starts_with("cannot set the MTU of v0: Invalid argument"),
             "{error}"
         );
         assert_eq!(shown("v0"), before);

@@ -55,18 +55,11 @@ impl StateFile {
     /// Writes the file whole or not at all, readable by root only.
     pub fn save(&self) -> io::Result<()> {
         let path = state_path(&self.bond)?;
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(run_dir()?)?;
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(run_dir()?)?;
         let temporary = run_file(&self.bond, "json.new")?;
         let mut options = fs::OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let mut file =
+            options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
         fs::rename(temporary, path)
     }
@@ -101,11 +94,7 @@ impl StateFile {
             let path = || state_path(&self.bond).unwrap_or_default();
             errors.extend(
                 self.remove()
-                    .map_err(|source| SettingsError::File {
-                        op: "remove",
-                        path: path(),
-                        source,
-                    })
+                    .map_err(|source| SettingsError::File { op: "remove", path: path(), source })
                     .err(),
             );
         }
@@ -125,7 +114,7 @@ impl StateFile {
 }
 
 /// Where state files and sockets are: /run/bond, and for each further network namespace a directory in it.
-pub fn run_dir() -> io::Result<PathBuf> {
+pub(super) fn run_dir() -> io::Result<PathBuf> {
     let run = PathBuf::from("/run/bond");
     Ok(match netns::inode()? {
         None => run,
@@ -134,7 +123,7 @@ pub fn run_dir() -> io::Result<PathBuf> {
 }
 
 /// The state file of a bond in the calling thread's network namespace.
-pub fn state_path(bond: &str) -> io::Result<PathBuf> {
+pub(super) fn state_path(bond: &str) -> io::Result<PathBuf> {
     run_file(bond, "json")
 }
 
@@ -156,13 +145,8 @@ fn run_file(bond: &str, extension: &str) -> io::Result<PathBuf> {
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
-    fs::remove_file(path).or_else(|error| {
-        if error.kind() == io::ErrorKind::NotFound {
-            Ok(())
-        } else {
-            Err(error)
-        }
-    })
+    fs::remove_file(path)
+        .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// When a process started (proc_pid_stat(5), field 22). `None`: there is no such process, or only its exit status.
@@ -174,11 +158,7 @@ fn start_time(pid: u32) -> io::Result<Option<u64>> {
         other => other?,
     };
     // The second field is the command's name in brackets, which may hold anything.
-    let mut fields = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace();
+    let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     if matches!(fields.next(), Some("Z" | "X")) {
         return Ok(None);
     }
@@ -214,15 +194,7 @@ mod tests {
         }
         state.save().unwrap();
         for slave in &state.slaves {
-            slave
-                .apply(
-                    nl,
-                    Wanted {
-                        mac: MAC,
-                        mtu: 1400,
-                    },
-                )
-                .unwrap();
+            slave.apply(nl, Wanted { mac: MAC, mtu: 1400 }).unwrap();
         }
         nl.create_veth(&VethSpec {
             name: "bond0",
@@ -289,10 +261,7 @@ mod tests {
             nl.delete(state.bond_ifindex.unwrap()).unwrap();
             run("ip link add bond0 type bridge");
             assert!(state.cleanup(&mut nl).is_empty());
-            assert_eq!(
-                nl.link("bond0").unwrap().unwrap().kind.as_deref(),
-                Some("bridge")
-            );
+            assert_eq!(nl.link("bond0").unwrap().unwrap().kind.as_deref(), Some("bridge"));
         });
     }
 
@@ -305,10 +274,7 @@ mod tests {
             state.save().unwrap();
             let path = state_path("bond0.5").unwrap();
             let inode = fs::metadata("/proc/thread-self/ns/net").unwrap().ino();
-            assert_eq!(
-                path,
-                Path::new(&format!("/run/bond/netns-{inode}/bond0.5.json"))
-            );
+            assert_eq!(path, Path::new(&format!("/run/bond/netns-{inode}/bond0.5.json")));
             assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
             assert_eq!(fs::read_dir(run_dir().unwrap()).unwrap().count(), 1);
             state.remove().unwrap();
@@ -331,12 +297,7 @@ mod tests {
         };
         assert!(state.is_alive().unwrap());
         assert!(
-            !StateFile {
-                start_time: state.start_time + 1,
-                ..state.clone()
-            }
-            .is_alive()
-            .unwrap()
+            !StateFile { start_time: state.start_time + 1, ..state.clone() }.is_alive().unwrap()
         );
         child.kill().unwrap();
         while state.is_alive().unwrap() {
@@ -348,26 +309,9 @@ mod tests {
 
     #[test]
     fn only_interface_names_make_paths() {
-        for bad in [
-            "",
-            ".",
-            "..",
-            "../etc",
-            "a/b",
-            "a b",
-            "a:1",
-            "sixteen-bytes-xx",
-        ] {
-            assert_eq!(
-                state_path(bad).unwrap_err().kind(),
-                io::ErrorKind::InvalidInput,
-                "{bad}"
-            );
+        for bad in ["", ".", "..", "../etc", "a/b", "a b", "a:1", "sixteen-bytes-xx"] {
+            assert_eq!(state_path(bad).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{bad}");
         }
-        assert!(
-            socket_path("fifteen-bytes-x")
-                .unwrap()
-                .ends_with("fifteen-bytes-x.sock")
-        );
+        assert!(socket_path("fifteen-bytes-x").unwrap().ends_with("fifteen-bytes-x.sock"));
     }
 }
