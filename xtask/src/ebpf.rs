@@ -45,7 +45,7 @@ pub(crate) fn ebpf(args: &EbpfArgs) -> Result<()> {
     Ok(())
 }
 
-/// Builds the programs aside and compares what a loader sees of them with the object.
+/// Lints the programs, builds them aside and compares what a loader sees of them with the object.
 ///
 /// Skipped where the tools cannot be had; an unattended run must try everything first.
 pub(crate) fn check() -> Result<Outcome> {
@@ -56,6 +56,7 @@ pub(crate) fn check() -> Result<Outcome> {
         }
         Err(error) => return Err(error),
     };
+    tools.lint()?;
     let built = tools.build()?;
     let checked_in =
         fs::read(root().join(OBJECT)).with_context(|| format!("cannot read {OBJECT}"))?;

@@ -30,9 +30,8 @@ pub(crate) fn llvm_prefix() -> PathBuf {
 #[derive(Debug)]
 pub(crate) struct Tools {
     linker: PathBuf,
-    strip: PathBuf,
-    /// The standard library's source.
-    rust_src: PathBuf,
+    /// Directories whose files debug information names, and what it calls them instead.
+    places: [(PathBuf, &'static str); 3],
 }
 
 impl Tools {
@@ -42,32 +41,36 @@ impl Tools {
         let rust_src = "lib/rustlib/src/rust";
         let core = format!("{rust_src}/library/core/src/lib.rs");
         let sysroot = setup::component(Toolchain::Pinned, "rust-src", &core)?;
+        let places = [
+            (fs::canonicalize(root())?, "bond"),
+            (registry()?, "registry"),
+            (fs::canonicalize(sysroot.join(rust_src))?, "rust"),
+        ];
         Ok(Self {
             linker: linker()?,
-            strip: llvm_prefix().join("bin/llvm-strip"),
-            rust_src: sysroot.join(rust_src),
+            places,
         })
+    }
+
+    /// Checks the programs by clippy, which the workspace's own run leaves out.
+    pub(crate) fn lint(&self) -> Result<()> {
+        run(self.cargo("clippy").args(["--", "-D", "warnings"]))
     }
 
     /// Builds the programs' object, without debug sections and without a word about this machine.
     pub(crate) fn build(&self) -> Result<Vec<u8>> {
-        let places = [
-            (fs::canonicalize(root())?, "bond"),
-            (registry()?, "registry"),
-            (fs::canonicalize(&self.rust_src)?, "rust"),
-        ];
-        let target_dir = target_dir().join("ebpf");
-        run(&mut self.cargo_build(&places, &target_dir))?;
+        run(&mut self.cargo("build"))?;
 
-        let linked = target_dir.join(TARGET).join("release/bond");
-        let stripped = target_dir.join("bond-ebpf.o");
-        run(command(&self.strip)
+        let linked = build_dir().join(TARGET).join("release/bond");
+        let stripped = build_dir().join("bond-ebpf.o");
+        let mut strip = command(llvm_prefix().join("bin/llvm-strip"));
+        run(strip
             .arg("--strip-debug")
             .arg(&linked)
             .arg("-o")
             .arg(&stripped))?;
         let object = fs::read(&stripped).with_context(|| format!("no {}", stripped.display()))?;
-        for (place, _) in &places {
+        for (place, _) in &self.places {
             if contains(&object, place.as_os_str().as_encoded_bytes()) {
                 bail!(
                     "the object names {}, a directory of this machine",
@@ -78,7 +81,8 @@ impl Tools {
         Ok(object)
     }
 
-    fn cargo_build(&self, places: &[(PathBuf, &str)], target_dir: &Path) -> Command {
+    /// Cargo on the programs.
+    fn cargo(&self, verb: &str) -> Command {
         let mut flags = vec![
             // aya-ebpf asks for a machine even where, as here, nothing depends on it.
             "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
@@ -89,29 +93,27 @@ impl Tools {
             "-Ctarget-cpu=v3".to_owned(),
             format!("-Clinker={}", self.linker.display()),
         ];
-        let remaps = places
+        let remaps = self
+            .places
             .iter()
             .map(|(place, name)| format!("{}={name}", place.display()));
         flags.extend(remaps.map(|remap| format!("--remap-path-prefix={remap}")));
 
         let mut cargo = Toolchain::Pinned.command("cargo");
         cargo
-            .args([
-                "build",
-                "--quiet",
-                "--locked",
-                "--release",
-                "--target",
-                TARGET,
-            ])
+            .args([verb, "--quiet", "--locked", "--release", "--target", TARGET])
             .args(["-Z", "build-std=core", "--package", "bond-ebpf", "--bins"])
             .args(["--features", "programs", "--target-dir"])
-            .arg(target_dir)
+            .arg(build_dir())
             // The eBPF half alone needs unstable features: a target without a built `core`.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
         cargo
     }
+}
+
+fn build_dir() -> PathBuf {
+    target_dir().join("ebpf")
 }
 
 /// A suitable linker: ours, one in the search path, or else one built now.
