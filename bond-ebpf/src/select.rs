@@ -73,9 +73,7 @@ impl SlaveSet {
     /// The slot at `start` or the next above it, going round to the lowest.
     const fn first_from(self, start: u8) -> Option<u8> {
         // In 32 bits, because `start` is one past the last slot when the last one's turn is over.
-        let above = (self.0 as u32)
-            .wrapping_shr(start as u32)
-            .wrapping_shl(start as u32);
+        let above = (self.0 as u32).wrapping_shr(start as u32).wrapping_shl(start as u32);
         lowest(if above == 0 { self.0 as u32 } else { above })
     }
 
@@ -96,11 +94,7 @@ impl SlaveSet {
 /// Number of the lowest bit that is set.
 #[expect(clippy::cast_possible_truncation, reason = "a bit number is below 32")]
 const fn lowest(bits: u32) -> Option<u8> {
-    if bits == 0 {
-        None
-    } else {
-        Some(bits.trailing_zeros() as u8)
-    }
+    if bits == 0 { None } else { Some(bits.trailing_zeros() as u8) }
 }
 
 /// The slots of a [`SlaveSet`], lowest first.
@@ -191,9 +185,7 @@ impl RoundRobin {
             self.slot = slot;
             self.sent = 0;
         }
-        let run = u16::try_from(want)
-            .unwrap_or(u16::MAX)
-            .min(turn - self.sent);
+        let run = u16::try_from(want).unwrap_or(u16::MAX).min(turn - self.sent);
         self.sent += run;
         Some((slot, usize::from(run)))
     }

@@ -24,10 +24,7 @@ fn set_operations() {
     assert_eq!(slaves.bits(), 0b1000_0000_0000_1001);
     assert_eq!(slaves.len(), 3);
     assert_eq!(slaves.iter().collect::<Vec<_>>(), [0, 3, 15]);
-    assert_eq!(
-        [0, 1, 2, 3].map(|n| slaves.nth(n)),
-        [Some(0), Some(3), Some(15), None]
-    );
+    assert_eq!([0, 1, 2, 3].map(|n| slaves.nth(n)), [Some(0), Some(3), Some(15), None]);
     assert_eq!(
         [0, 1, 15, 16, 255].map(|slot| slaves.contains(slot)),
         [true, false, true, false, false]
@@ -44,11 +41,7 @@ fn set_operations() {
     assert_eq!(std::format!("{slaves:?}"), "{3, 15}");
     assert!(SlaveSet::EMPTY.is_empty() && !slaves.is_empty());
     assert_eq!(
-        (
-            SlaveSet::EMPTY.first(),
-            SlaveSet::EMPTY.first_from(9),
-            SlaveSet::EMPTY.len()
-        ),
+        (SlaveSet::EMPTY.first(), SlaveSet::EMPTY.first_from(9), SlaveSet::EMPTY.len()),
         (None, None, 0)
     );
 }
@@ -62,15 +55,9 @@ fn no_slot_16() {
 #[test]
 fn round_robin_by_hand() {
     let mut one = RoundRobin::default();
-    assert_eq!(
-        [(); 5].map(|()| one.select(set(&[0, 1]), 1)),
-        [0, 1, 0, 1, 0].map(Some)
-    );
+    assert_eq!([(); 5].map(|()| one.select(set(&[0, 1]), 1)), [0, 1, 0, 1, 0].map(Some));
     let mut three = RoundRobin::default();
-    assert_eq!(
-        [(); 8].map(|()| three.select(set(&[2, 5]), 3)),
-        [2, 2, 2, 5, 5, 5, 2, 2].map(Some)
-    );
+    assert_eq!([(); 8].map(|()| three.select(set(&[2, 5]), 3)), [2, 2, 2, 5, 5, 5, 2, 2].map(Some));
 }
 
 #[test]
@@ -79,24 +66,12 @@ fn goes_on_with_the_next_when_the_set_changes() {
     let mut selector = RoundRobin::default();
     assert_eq!(selector.run(all, 4, 5), Some((0, 4)));
     assert_eq!(selector.run(all, 4, 1), Some((1, 1)));
-    assert_eq!(
-        selector.run(lost, 4, 9),
-        Some((2, 4)),
-        "slave 1 is lost in its turn"
-    );
+    assert_eq!(selector.run(lost, 4, 9), Some((2, 4)), "slave 1 is lost in its turn");
     assert_eq!(selector.run(SlaveSet::EMPTY, 4, 9), None);
     assert_eq!(selector.run(all, 4, 9), Some((0, 4)));
-    assert_eq!(
-        selector.run(all, 4, 9),
-        Some((1, 4)),
-        "and gets a whole turn when it is back"
-    );
+    assert_eq!(selector.run(all, 4, 9), Some((1, 4)), "and gets a whole turn when it is back");
     assert_eq!(selector.run(all, 4, 3), Some((2, 3)));
-    assert_eq!(
-        selector.run(all, 2, 3),
-        Some((0, 2)),
-        "a shorter turn is already over"
-    );
+    assert_eq!(selector.run(all, 2, 3), Some((0, 2)), "a shorter turn is already over");
 }
 
 #[test]
@@ -107,15 +82,8 @@ fn degenerate_arguments_make_progress() {
         [(0, 1), (1, 1), (0, 1)].map(Some)
     );
     assert_eq!(selector.run(set(&[0, 1]), 1, 0), Some((1, 0)));
-    assert_eq!(
-        selector.run(set(&[0, 1]), 1, 1),
-        Some((1, 1)),
-        "an empty run is nobody's turn"
-    );
-    assert_eq!(
-        selector.run(set(&[7]), u16::MAX, usize::MAX),
-        Some((7, 65_535))
-    );
+    assert_eq!(selector.run(set(&[0, 1]), 1, 1), Some((1, 1)), "an empty run is nobody's turn");
+    assert_eq!(selector.run(set(&[7]), u16::MAX, usize::MAX), Some((7, 65_535)));
 }
 
 fn some_set() -> impl Strategy<Value = SlaveSet> {

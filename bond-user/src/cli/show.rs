@@ -28,7 +28,9 @@ pub(super) fn show(args: &Args) -> anyhow::Result<ExitCode> {
     let path = socket_path(&args.bond)?;
     let mut socket = match UnixStream::connect(&path) {
         Ok(socket) => socket,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+        Err(error)
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
+        {
             eprintln!("bond: {} is not running in this network namespace", args.bond);
             return Ok(ExitCode::from(NOT_RUNNING));
         }
@@ -39,7 +41,8 @@ pub(super) fn show(args: &Args) -> anyhow::Result<ExitCode> {
     socket.set_read_timeout(Some(ANSWER))?;
     let mut answer = String::new();
     socket.read_to_string(&mut answer).context("the bond does not answer")?;
-    let state: BondState = serde_json::from_str(&answer).context("the bond's answer is of another version")?;
+    let state: BondState =
+        serde_json::from_str(&answer).context("the bond's answer is of another version")?;
     if args.json {
         println!("{}", serde_json::to_string(&state)?);
     } else {

@@ -72,7 +72,9 @@ pub enum ConfigError {
     #[error("bond name {0:?} is too long: {max} characters at most, so that {0}{HOST_SUFFIX} is still an interface name", max = IFNAME_MAX - HOST_SUFFIX.len())]
     NameTooLong(String),
     /// The name is no interface name.
-    #[error("{0:?} is no interface name: 1 to {IFNAME_MAX} characters, no white space, '/' or ':', not '.' or '..'")]
+    #[error(
+        "{0:?} is no interface name: 1 to {IFNAME_MAX} characters, no white space, '/' or ':', not '.' or '..'"
+    )]
     BadName(String),
     /// No slave.
     #[error("a bond needs at least one slave: --iface eth0,eth1")]
@@ -101,7 +103,9 @@ pub enum ConfigError {
     #[error("{0} cannot be the bond's MAC: it must be unicast and not zero")]
     BadMac(Mac),
     /// `--queues` and `--cores` disagree.
-    #[error("{queues} queues need {queues} cores, and {cores} are given: one worker a core owns one queue of {name}")]
+    #[error(
+        "{queues} queues need {queues} cores, and {cores} are given: one worker a core owns one queue of {name}"
+    )]
     QueuesCores {
         /// The bond.
         name: String,
@@ -125,7 +129,9 @@ pub enum ConfigError {
         available: Vec<usize>,
     },
     /// More workers than cores.
-    #[error("{queues} queues need {queues} cores and this process may use {available}: lower --queues")]
+    #[error(
+        "{queues} queues need {queues} cores and this process may use {available}: lower --queues"
+    )]
     TooFewCores {
         /// As given.
         queues: u32,

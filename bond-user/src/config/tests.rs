@@ -35,11 +35,18 @@ fn names_are_checked_before_the_kernel_is_asked() {
         "bond name \"bond0123456789\" is too long: 11 characters at most, so that bond0123456789-xsk is still an interface name"
     );
     assert!(refused(|c| c.name = "a/b".into()).starts_with("\"a/b\" is no interface name"));
-    assert!(refused(|c| c.slaves = vec!["much-too-long-name".into()]).contains("is no interface name"));
-    assert_eq!(refused(|c| c.slaves[1] = "eth0".into()), "interface eth0 is named twice: each slave once");
+    assert!(
+        refused(|c| c.slaves = vec!["much-too-long-name".into()]).contains("is no interface name")
+    );
+    assert_eq!(
+        refused(|c| c.slaves[1] = "eth0".into()),
+        "interface eth0 is named twice: each slave once"
+    );
     assert!(refused(|c| c.slaves[1] = "bond0".into()).contains("slave of itself"));
     assert!(refused(|c| c.slaves.clear()).contains("at least one slave"));
-    assert!(refused(|c| c.slaves = (0..17).map(|i| format!("e{i}")).collect()).contains("16 at most"));
+    assert!(
+        refused(|c| c.slaves = (0..17).map(|i| format!("e{i}")).collect()).contains("16 at most")
+    );
 }
 
 #[test]

@@ -51,6 +51,8 @@ impl Bond {
             let now = Instant::now();
             if now >= next_poll {
                 self.check_workers()?;
+                // Waiting events first: one that is older than the poll must not overrule it.
+                self.read_events()?;
                 self.poll_carriers()?;
                 self.take_back_slaves()?;
                 next_poll = now + self.config.miimon;
@@ -64,6 +66,24 @@ impl Bond {
             let Self { ipc, .. } = &*self;
             ipc.answer(|| view::state(self));
         }
+    }
+
+    /// The slave in a slot.
+    pub(super) fn slot(&self, slot: u8) -> &Slot {
+        &self.slots[usize::from(slot)]
+    }
+
+    pub(super) fn slot_mut(&mut self, slot: u8) -> &mut Slot {
+        &mut self.slots[usize::from(slot)]
+    }
+
+    /// All slots; there are `MAX_SLAVES` at most.
+    pub(super) fn slot_ids(&self) -> impl Iterator<Item = u8> + use<> {
+        (0u8..).take(self.slots.len())
+    }
+
+    fn slot_of(&self, ifindex: u32) -> Option<u8> {
+        self.slot_ids().find(|slot| self.slot(*slot).ifindex() == Some(ifindex))
     }
 
     fn wait(&self, signals: &Signals, until: Instant) -> Result<(), BondError> {
@@ -94,8 +114,7 @@ impl Bond {
         for event in events {
             match event {
                 Event::Link(link) => {
-                    let slot = self.slots.iter().position(|s| s.ifindex() == Some(link.index));
-                    if let Some(slot) = slot {
+                    if let Some(slot) = self.slot_of(link.index) {
                         self.evidence(slot, link.carrier, Source::Event)?;
                     }
                 }
@@ -108,8 +127,8 @@ impl Bond {
 
     /// The carrier poll: RTM_GETLINK makes the kernel tell at once what it may hold back for a second.
     fn poll_carriers(&mut self) -> Result<(), BondError> {
-        for slot in 0..self.slots.len() {
-            let Some(ifindex) = self.slots[slot].ifindex() else { continue };
+        for slot in self.slot_ids() {
+            let Some(ifindex) = self.slot(slot).ifindex() else { continue };
             match self.nl.carrier(ifindex)? {
                 Some(carrier) => self.evidence(slot, carrier, Source::Poll)?,
                 None => self.removed(ifindex)?,
@@ -122,8 +141,8 @@ impl Bond {
         if ifindex == self.host.ifindex {
             return Err(BondError::Deleted(self.config.name.clone()));
         }
-        if let Some(slot) = self.slots.iter().position(|s| s.ifindex() == Some(ifindex)) {
-            tracing::warn!("{} is gone", self.slots[slot].name);
+        if let Some(slot) = self.slot_of(ifindex) {
+            tracing::warn!("{} is gone", self.slot(slot).name);
             self.evidence(slot, false, Source::Event)?;
             self.leave(slot)?;
         }
@@ -133,21 +152,22 @@ impl Bond {
     /// One look at a slave's carrier, from wherever.
     pub(super) fn evidence(
         &mut self,
-        slot: usize,
+        slot: u8,
         carrier: bool,
         source: Source,
     ) -> Result<(), BondError> {
         let seen = Instant::now();
         let evidence = Evidence { carrier, source };
-        let Some(verdict) = self.slots[slot].carrier.step(evidence, self.started.elapsed()) else {
+        let now = self.started.elapsed();
+        let Some(verdict) = self.slot_mut(slot).carrier.step(evidence, now) else {
             return Ok(());
         };
-        let name = &self.slots[slot].name;
+        let name = self.slot(slot).name.clone();
         tracing::info!("{name}: link {}", if verdict.up { "up" } else { "down" });
-        let id = slot as u8;
-        let event = if verdict.up { mode::Event::LinkUp(id) } else { mode::Event::LinkDown(id) };
+        let event =
+            if verdict.up { mode::Event::LinkUp(slot) } else { mode::Event::LinkDown(slot) };
         let decision = self.policy.step(event);
-        let reason = reason(name, &verdict);
+        let reason = reason(&name, &verdict);
         self.carry_out(&decision, reason, seen)
     }
 
@@ -177,16 +197,16 @@ impl Bond {
 
     /// Tells each slave's XDP program whether its frames are delivered.
     fn publish_receive(&mut self) -> Result<(), BondError> {
-        for (slot, state) in self.slots.iter_mut().enumerate() {
+        for (slot, state) in (0u8..).zip(&mut self.slots) {
             if let Some(attached) = &mut state.attached {
-                attached.port.set_receive(self.snapshot.receive.contains(slot as u8))?;
+                attached.port.set_receive(self.snapshot.receive.contains(slot))?;
             }
         }
         Ok(())
     }
 
     fn note_failover(&mut self, change: mode::ActiveChange, reason: String, took: Duration) {
-        let name = |slot: Option<u8>| slot.map(|slot| self.slots[usize::from(slot)].name.clone());
+        let name = |slot: Option<u8>| slot.map(|slot| self.slot(slot).name.clone());
         let (from, to) = (name(change.from), name(change.to));
         let text = |name: &Option<String>| name.clone().unwrap_or_else(|| "none".into());
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -201,11 +221,11 @@ impl Bond {
 
     /// Gratuitous ARP and unsolicited NA for bond0's addresses, on the new active slave.
     fn announce(&mut self, active: u8) {
-        let Some(attached) = &self.slots[usize::from(active)].attached else { return };
         let addresses = match self.nl.addresses(self.host.ifindex) {
             Ok(addresses) => addresses,
             Err(error) => return tracing::warn!("cannot announce {}: {error}", self.config.name),
         };
+        let Some(attached) = &self.slot(active).attached else { return };
         for address in addresses {
             let sent = match address.ip {
                 std::net::IpAddr::V4(ip) => {

@@ -24,7 +24,8 @@ impl Ipc {
     /// Listens beside the state file. A socket that a dead process left there is replaced.
     pub(super) fn listen(bond: &str) -> Result<Self, BondError> {
         let path = socket_path(bond).map_err(BondError::io("cannot find /run/bond"))?;
-        let wrap = |source| BondError::Io { what: format!("cannot listen on {}", path.display()), source };
+        let wrap =
+            |source| BondError::Io { what: format!("cannot listen on {}", path.display()), source };
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(wrap(error)),
             _ => {}

@@ -15,7 +15,7 @@ impl Bond {
     /// Makes a netdev that was found fit a slave: settings, program, sockets, workers, first look.
     ///
     /// On an error the netdev is as it was.
-    pub(super) fn join(&mut self, slot: usize, candidate: &Candidate) -> Result<(), BondError> {
+    pub(super) fn join(&mut self, slot: u8, candidate: &Candidate) -> Result<(), BondError> {
         let saved = Saved::read(&mut self.nl, &candidate.link).map_err(PortError::from)?;
         self.state_file.slaves.retain(|known| known.name != saved.name);
         self.state_file.slaves.push(saved.clone());
@@ -33,14 +33,14 @@ impl Bond {
             attached.port.queues
         );
         tracing::info!("{what}");
-        self.slots[slot].attached = Some(attached);
+        self.slot_mut(slot).attached = Some(attached);
         let carrier = self.nl.carrier(candidate.link.index)?.unwrap_or(false);
         self.evidence(slot, carrier, Source::Poll)
     }
 
     fn open(
         &mut self,
-        slot: usize,
+        slot: u8,
         candidate: &Candidate,
         saved: &Saved,
     ) -> Result<Attached, BondError> {
@@ -60,9 +60,8 @@ impl Bond {
                 link.mac
             );
         }
-        let id = slot as u8;
-        let (mut port, shares) = Port::open(candidate, id, &self.spec, &self.umems)?;
-        self.hand_out(id, shares)?;
+        let (mut port, shares) = Port::open(candidate, slot, &self.spec, &self.umems)?;
+        self.hand_out(slot, shares)?;
         port.set_receive(false)?;
         port.open_gates()?;
         Ok(Attached {
@@ -81,33 +80,27 @@ impl Bond {
         Ok(())
     }
 
-    fn ask(
-        &self,
-        worker: usize,
-        command: Command<XskRings>,
-    ) -> Result<Reply<XskRings>, BondError> {
-        self.workers[worker]
-            .ask(command)
-            .map_err(|source| BondError::Worker { worker, source })
+    fn ask(&self, worker: usize, command: Command<XskRings>) -> Result<Reply<XskRings>, BondError> {
+        self.workers[worker].ask(command).map_err(|source| BondError::Worker { worker, source })
     }
 
     /// The netdev is gone: closes its sockets and takes its frames back.
-    pub(super) fn leave(&mut self, slot: usize) -> Result<(), BondError> {
-        let id = slot as u8;
-        let decision = self.policy.step(Event::Removed(id));
+    pub(super) fn leave(&mut self, slot: u8) -> Result<(), BondError> {
+        let decision = self.policy.step(Event::Removed(slot));
         self.snapshot = decision.snapshot;
         self.published.publish(self.snapshot);
-        let Some(attached) = self.slots[slot].attached.take() else { return Ok(()) };
+        let Some(attached) = self.slot_mut(slot).attached.take() else { return Ok(()) };
         let own_umem: Option<UmemId> =
-            (attached.port.bound.mode == BindMode::ZeroCopy).then_some(SHARED_UMEM + 1 + id);
+            (attached.port.bound.mode == BindMode::ZeroCopy).then_some(SHARED_UMEM + 1 + slot);
         for worker in 0..self.workers.len() {
             // Closed here, on the control thread: closing may block.
-            let queues: Option<SlavePort<XskRings>> = match self.ask(worker, Command::Detach(id))? {
-                Reply::Detached(queues) => queues,
-                Reply::Attached | Reply::Reclaimed(..) => None,
-            };
+            let queues: Option<SlavePort<XskRings>> =
+                match self.ask(worker, Command::Detach(slot))? {
+                    Reply::Detached(queues) => queues,
+                    Reply::Attached | Reply::Reclaimed(..) => None,
+                };
             drop(queues);
-            let reply = self.ask(worker, Command::Reclaim(id, own_umem))?;
+            let reply = self.ask(worker, Command::Reclaim(slot, own_umem))?;
             if let Reply::Reclaimed(back, umem) = reply {
                 let umem: Option<Umem<XskMemory>> = umem;
                 tracing::debug!(
@@ -123,19 +116,21 @@ impl Bond {
 
     /// Looks for slaves whose netdev is gone, and takes them in again when it is back by name.
     pub(super) fn take_back_slaves(&mut self) -> Result<(), BondError> {
-        for slot in 0..self.slots.len() {
-            if self.slots[slot].attached.is_some() {
+        for slot in self.slot_ids() {
+            if self.slot(slot).attached.is_some() {
                 continue;
             }
-            let name = self.slots[slot].name.clone();
+            let name = self.slot(slot).name.clone();
             if self.nl.link(&name)?.is_none() {
                 continue;
             }
             let result = self.take_back(slot, &name);
-            let state = &mut self.slots[slot];
+            let state = self.slot_mut(slot);
             match result {
                 Ok(()) => state.refused = None,
-                Err(error @ (BondError::Worker { .. } | BondError::Deleted(_))) => return Err(error),
+                Err(error @ (BondError::Worker { .. } | BondError::Deleted(_))) => {
+                    return Err(error);
+                }
                 Err(error) => {
                     let error = error.to_string();
                     if state.refused.as_ref() != Some(&error) {
@@ -148,7 +143,7 @@ impl Bond {
         Ok(())
     }
 
-    fn take_back(&mut self, slot: usize, name: &str) -> Result<(), BondError> {
+    fn take_back(&mut self, slot: u8, name: &str) -> Result<(), BondError> {
         let candidate = Candidate::inspect(&mut self.nl, name)?;
         let first = crate::netlink::Link { mtu: self.mtu, ..candidate.link.clone() };
         candidate.check(&self.spec, &first)?;

@@ -27,7 +27,7 @@ fn missing(effective: u64) -> Vec<&'static str> {
     let has = |bit: u32| effective >> bit & 1 == 1;
     NEEDED
         .into_iter()
-        .filter(|(name, bit)| !has(*bit) && !(*name == "CAP_BPF" && has(CAP_SYS_ADMIN)))
+        .filter(|(name, bit)| !has(*bit) && (*name != "CAP_BPF" || !has(CAP_SYS_ADMIN)))
         .map(|(name, _)| name)
         .collect()
 }

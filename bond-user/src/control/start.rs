@@ -110,11 +110,7 @@ impl Plan {
         Ok(Self { config, spec, cores, candidates })
     }
 
-    fn create_host(
-        &self,
-        nl: &mut Netlink,
-        state_file: &mut StateFile,
-    ) -> Result<Host, BondError> {
+    fn create_host(&self, nl: &mut Netlink, state_file: &mut StateFile) -> Result<Host, BondError> {
         let host = Host::create(
             nl,
             &HostSpec {
@@ -140,7 +136,7 @@ impl Plan {
         state_file: StateFile,
         mut host: Host,
     ) -> Result<(Bond, Vec<Candidate>), BondError> {
-        let chunks: Vec<u32> = (0..self.cores.len()).map(|worker| self.chunks(worker)).collect();
+        let chunks: Vec<u32> = (0..self.spec.workers).map(|worker| self.chunks(worker)).collect();
         let shares = host.open(&mut nl, &self.config.name, self.spec.geometry, &chunks)?;
         let umems = Host::umems(&shares);
         let primary = self.config.primary.as_ref().and_then(|primary| {
@@ -174,9 +170,8 @@ impl Plan {
     }
 
     /// Chunks of a worker's shared UMEM: for its queue of bond0 and its queues of every slave.
-    fn chunks(&self, worker: usize) -> u32 {
-        let workers = self.spec.workers;
-        let share = |queues: u32| queues.saturating_sub(worker as u32).div_ceil(workers);
+    fn chunks(&self, worker: u32) -> u32 {
+        let share = |queues: u32| queues.saturating_sub(worker).div_ceil(self.spec.workers);
         let queues = self.candidates.iter().map(|candidate| share(candidate.queues)).sum::<u32>();
         self.spec.geometry.chunks(1 + queues)
     }
@@ -204,7 +199,7 @@ impl Plan {
 
 impl Bond {
     fn take_in(&mut self, candidates: &[Candidate]) -> Result<(), BondError> {
-        for (slot, candidate) in candidates.iter().enumerate() {
+        for (slot, candidate) in (0u8..).zip(candidates) {
             self.join(slot, candidate)?;
         }
         let Self { config, workers, mac, mtu, .. } = self;

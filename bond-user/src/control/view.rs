@@ -13,7 +13,7 @@ use crate::xsk::{BindMode, Census, PortId, SocketStats};
 /// The state now.
 pub(super) fn state(bond: &Bond) -> BondState {
     let snapshot = bond.snapshot;
-    let active = snapshot.active.map(|slot| bond.slots[usize::from(slot)].name.clone());
+    let active = snapshot.active.map(|slot| bond.slot(slot).name.clone());
     BondState {
         ifname: bond.config.name.clone(),
         pid: std::process::id(),

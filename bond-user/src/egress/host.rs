@@ -7,25 +7,10 @@ use rustix::io::Errno;
 use crate::config::{HOST_SUFFIX, XdpChoice};
 use crate::netlink::{Mac, Netlink, VethSpec};
 use crate::poller::{Queue, Umem};
-use crate::port::{Bound, Ethtool, PortError, Program, SHARED_UMEM};
+use crate::port::{Bound, Ethtool, PortError, Program, SHARED_UMEM, UNFINISHED};
 use crate::xsk::{
     BindMode, Frames, Geometry, PortId, SocketStats, UmemHandle, XskMemory, XskRings,
 };
-
-/// Offloads that let the host pass down frames which a NIC would have to finish: checksums missing,
-/// several frames in one buffer, or a frame in pieces.
-const UNFINISHED: &[&str] = &[
-    "tx-checksum-ip-generic",
-    "tx-checksum-sctp",
-    "tx-scatter-gather",
-    "tx-tcp-segmentation",
-    "tx-tcp6-segmentation",
-    "tx-tcp-ecn-segmentation",
-    "tx-tcp-mangleid-segmentation",
-    "tx-udp-segmentation",
-    "tx-sctp-segmentation",
-    "tx-generic-segmentation",
-];
 
 /// What bond0 shall be.
 #[derive(Clone, Copy, Debug)]

@@ -9,18 +9,11 @@ use super::Roles;
 /// `active` is the slave that is active until now.
 pub(super) fn roles(up: SlaveSet, primary: Option<u8>, active: Option<u8>) -> Roles {
     let active = choose(up, primary, active);
-    Roles {
-        usable: up,
-        receive: active.into_iter().collect(),
-        active,
-    }
+    Roles { usable: up, receive: active.into_iter().collect(), active }
 }
 
 /// The kernel's choice (`bond_find_best_slave`) with primary_reselect=always: the primary whenever
 /// it is up, else the slave that is active now, else the first.
 fn choose(up: SlaveSet, primary: Option<u8>, active: Option<u8>) -> Option<u8> {
-    [primary, active, up.first()]
-        .into_iter()
-        .flatten()
-        .find(|slot| up.contains(*slot))
+    [primary, active, up.first()].into_iter().flatten().find(|slot| up.contains(*slot))
 }

@@ -8,9 +8,5 @@ use bond_ebpf::select::SlaveSet;
 use super::Roles;
 
 pub(super) fn roles(up: SlaveSet) -> Roles {
-    Roles {
-        usable: up,
-        receive: up,
-        active: None,
-    }
+    Roles { usable: up, receive: up, active: None }
 }

@@ -1,7 +1,7 @@
 //! Bonding modes: who sends, who receives, who is active. Pure: no clock, socket or thread.
 //!
-//! A mode has a file, in which a function from link state to [`Roles`] makes its choice; [`Policy`]
-//! keeps the link state and calls it. The choice between slaves frame by frame is
+//! Each mode has a file with a function from link state to the roles of the slaves; [`Policy`] keeps
+//! the link state and calls it. The choice between slaves frame by frame is
 //! [`bond_ebpf::select`]'s, which XDP programs share.
 
 mod active_backup;
@@ -96,9 +96,7 @@ pub enum ModeError {
 
 /// The modes that a user can choose from, by name and number.
 fn available() -> String {
-    Mode::ALL
-        .map(|mode| format!("{mode} ({})", mode.number()))
-        .join(", ")
+    Mode::ALL.map(|mode| format!("{mode} ({})", mode.number())).join(", ")
 }
 
 impl FromStr for Mode {
@@ -137,19 +135,13 @@ mod tests {
             (0, "balance-rr", "load balancing (round-robin)"),
             (1, "active-backup", "fault-tolerance (active-backup)"),
         ];
-        assert_eq!(
-            rows,
-            expected.map(|(n, name, text)| (n, name.to_owned(), text))
-        );
+        assert_eq!(rows, expected.map(|(n, name, text)| (n, name.to_owned(), text)));
         for mode in Mode::ALL {
             assert_eq!(Mode::from_number(mode.number()), Some(mode));
             assert_eq!(mode.name().parse(), Ok(mode));
             assert_eq!(mode.number().to_string().parse(), Ok(mode));
         }
-        assert_eq!(
-            serde_json::to_string(&Mode::ALL).unwrap(),
-            r#"["balance-rr","active-backup"]"#
-        );
+        assert_eq!(serde_json::to_string(&Mode::ALL).unwrap(), r#"["balance-rr","active-backup"]"#);
     }
 
     #[test]
@@ -169,10 +161,7 @@ mod tests {
             assert_eq!(by_number, name.parse());
         }
         for text in ["", "7", "01", "+1", " 1", "Active-Backup", "active_backup"] {
-            assert_eq!(
-                text.parse::<Mode>(),
-                Err(ModeError::Unknown(text.to_owned()))
-            );
+            assert_eq!(text.parse::<Mode>(), Err(ModeError::Unknown(text.to_owned())));
         }
         assert_eq!(
             ModeError::Unknown("fast".to_owned()).to_string(),

@@ -51,13 +51,7 @@ impl Policy {
     /// A policy with every slave down. `packets_per_slave` is for balance-rr, `primary` (a slot) for
     /// active-backup; the other modes ignore them.
     pub const fn new(mode: Mode, packets_per_slave: u16, primary: Option<u8>) -> Self {
-        Self {
-            mode,
-            packets_per_slave,
-            primary,
-            up: SlaveSet::EMPTY,
-            active: None,
-        }
+        Self { mode, packets_per_slave, primary, up: SlaveSet::EMPTY, active: None }
     }
 
     /// Takes an event in. An event that says nothing new changes nothing.
@@ -74,19 +68,12 @@ impl Policy {
         let snapshot = self.snapshot();
         let to = snapshot.active;
         self.active = to;
-        Decision {
-            snapshot,
-            active_changed: (from != to).then_some(ActiveChange { from, to }),
-        }
+        Decision { snapshot, active_changed: (from != to).then_some(ActiveChange { from, to }) }
     }
 
     /// What the data path is to do now.
     pub fn snapshot(&self) -> Snapshot {
-        let Roles {
-            usable,
-            receive,
-            active,
-        } = match self.mode {
+        let Roles { usable, receive, active } = match self.mode {
             Mode::BalanceRr => balance_rr::roles(self.up),
             Mode::ActiveBackup => active_backup::roles(self.up, self.primary, self.active),
         };

@@ -36,10 +36,9 @@ impl Address {
         // With a peer, IFA_ADDRESS is the peer's and IFA_LOCAL ours; without one, IPv6 has IFA_ADDRESS only.
         let ip = attribute(attributes, IFA_LOCAL).or_else(|| attribute(attributes, IFA_ADDRESS));
         match ip {
-            Some(ip) if header.index == ifindex => Ok(Some(Self {
-                ip: parse_ip(ip)?,
-                prefix_len: header.prefix_len,
-            })),
+            Some(ip) if header.index == ifindex => {
+                Ok(Some(Self { ip: parse_ip(ip)?, prefix_len: header.prefix_len }))
+            }
             _ => Ok(None),
         }
     }

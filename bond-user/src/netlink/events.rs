@@ -41,8 +41,7 @@ impl Events {
         let wire = Wire::open()?;
         // Forcing takes CAP_NET_ADMIN; without it the host's limit (net.core.rmem_max) holds.
         if set_socket_recv_buffer_size_force(&wire, RECEIVE_BUFFER_BYTES).is_err() {
-            wire.socket
-                .set_rx_buf_sz(i32::try_from(RECEIVE_BUFFER_BYTES).unwrap_or(i32::MAX))?;
+            wire.socket.set_rx_buf_sz(i32::try_from(RECEIVE_BUFFER_BYTES).unwrap_or(i32::MAX))?;
         }
         wire.socket.set_non_blocking(true)?;
         wire.socket.add_membership(libc::RTNLGRP_LINK)?;
@@ -71,10 +70,9 @@ fn decode(datagram: &[u8], on: &mut impl FnMut(Event)) {
         let link = message.and_then(|m| Ok((m.message_type(), Link::parse(m.payload())?)));
         match link {
             Ok((libc::RTM_NEWLINK, Some(link))) => on(Event::Link(Box::new(link))),
-            Ok((libc::RTM_DELLINK, Some(link))) => on(Event::Removed {
-                index: link.index,
-                name: link.name,
-            }),
+            Ok((libc::RTM_DELLINK, Some(link))) => {
+                on(Event::Removed { index: link.index, name: link.name });
+            }
             Ok(_) => {}
             Err(_) => on(Event::Overrun),
         }

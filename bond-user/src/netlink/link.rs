@@ -72,10 +72,9 @@ impl Link {
     pub(super) fn parse(payload: &[u8]) -> Result<Option<Self>, DecodeError> {
         let header = LinkHeader::parse(payload)?;
         let attributes = &payload[IFINFOMSG_BYTES..];
-        let (Some(name), Some(_)) = (
-            attribute(attributes, libc::IFLA_IFNAME),
-            attribute(attributes, libc::IFLA_MTU),
-        ) else {
+        let (Some(name), Some(_)) =
+            (attribute(attributes, libc::IFLA_IFNAME), attribute(attributes, libc::IFLA_MTU))
+        else {
             return Ok(None);
         };
         if header.interface_family != AddressFamily::Unspec {
@@ -122,9 +121,8 @@ impl Link {
                 libc::IFLA_NUM_RX_QUEUES => self.num_rx_queues = parse_u32(value)?,
                 libc::IFLA_NUM_TX_QUEUES => self.num_tx_queues = parse_u32(value)?,
                 libc::IFLA_LINKINFO => {
-                    self.kind = attribute(value, libc::IFLA_INFO_KIND)
-                        .map(parse_string)
-                        .transpose()?;
+                    self.kind =
+                        attribute(value, libc::IFLA_INFO_KIND).map(parse_string).transpose()?;
                 }
                 libc::IFLA_XDP => self.xdp = xdp(value)?,
                 _ => {}
@@ -142,8 +140,6 @@ fn xdp(nested: &[u8]) -> Result<Option<AttachedXdp>, DecodeError> {
     let mode = attribute(nested, IFLA_XDP_ATTACHED)
         .map_or(Ok(0), parse_u8)
         .and_then(XdpAttached::try_from)?;
-    let prog_id = attribute(nested, IFLA_XDP_PROG_ID)
-        .map(parse_u32)
-        .transpose()?;
+    let prog_id = attribute(nested, IFLA_XDP_PROG_ID).map(parse_u32).transpose()?;
     Ok((mode != XdpAttached::None).then_some(AttachedXdp { mode, prog_id }))
 }

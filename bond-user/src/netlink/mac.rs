@@ -50,15 +50,9 @@ impl FromStr for Mac {
         let mut pairs = text.split(':');
         for byte in &mut mac {
             let pair = pairs.next().filter(|p| p.len() == 2 && !p.starts_with('+'));
-            *byte = pair
-                .and_then(|p| u8::from_str_radix(p, 16).ok())
-                .ok_or_else(error)?;
+            *byte = pair.and_then(|p| u8::from_str_radix(p, 16).ok()).ok_or_else(error)?;
         }
-        pairs
-            .next()
-            .is_none()
-            .then_some(Self(mac))
-            .ok_or_else(error)
+        pairs.next().is_none().then_some(Self(mac)).ok_or_else(error)
     }
 }
 
@@ -86,14 +80,8 @@ mod tests {
     fn text_round_trip() {
         assert_eq!(MAC.to_string(), "02:00:5e:10:00:ff");
         assert_eq!("02:00:5E:10:00:fF".parse(), Ok(MAC));
-        assert_eq!(
-            serde_json::to_string(&MAC).unwrap(),
-            r#""02:00:5e:10:00:ff""#
-        );
-        assert_eq!(
-            serde_json::from_str::<Mac>(r#""02:00:5e:10:00:ff""#).unwrap(),
-            MAC
-        );
+        assert_eq!(serde_json::to_string(&MAC).unwrap(), r#""02:00:5e:10:00:ff""#);
+        assert_eq!(serde_json::from_str::<Mac>(r#""02:00:5e:10:00:ff""#).unwrap(), MAC);
     }
 
     #[test]
@@ -106,11 +94,9 @@ mod tests {
             "2:00:5e:10:00:ff",
             "+2:00:5e:10:00:ff",
         ];
-        for text in bad.into_iter().chain([
-            "02-00-5e-10-00-ff",
-            "0g:00:5e:10:00:ff",
-            "02:00:5e:10:00:ff:",
-        ]) {
+        for text in
+            bad.into_iter().chain(["02-00-5e-10-00-ff", "0g:00:5e:10:00:ff", "02:00:5e:10:00:ff:"])
+        {
             assert_eq!(text.parse::<Mac>(), Err(ParseMacError(text.to_owned())));
         }
     }

@@ -63,10 +63,7 @@ impl Netlink {
     pub fn new() -> io::Result<Self> {
         let wire = Wire::open()?;
         // Both options only make answers better; kernels before 4.20 lack the second.
-        let _ = wire
-            .socket
-            .set_cap_ack(true)
-            .and_then(|()| wire.socket.set_ext_ack(true));
+        let _ = wire.socket.set_cap_ack(true).and_then(|()| wire.socket.set_ext_ack(true));
         let _ = wire.socket.set_netlink_get_strict_chk(true);
         Ok(Self { wire })
     }
@@ -74,17 +71,13 @@ impl Netlink {
     /// The netdev of that name. `None`: there is none.
     pub fn link(&mut self, name: &str) -> Result<Option<Link>> {
         let mut message = LinkMessage::default();
-        message
-            .attributes
-            .push(LinkAttribute::IfName(name.to_owned()));
-        self.get_link(message)
-            .map_err(|cause| named("find", name, cause))
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        self.get_link(message).map_err(|cause| named("find", name, cause))
     }
 
     /// The netdev of that index. `None`: it is gone.
     pub fn link_by_index(&mut self, ifindex: u32) -> Result<Option<Link>> {
-        self.get_link(by_index(ifindex))
-            .map_err(|cause| named("find", &unnamed(ifindex), cause))
+        self.get_link(by_index(ifindex)).map_err(|cause| named("find", &unnamed(ifindex), cause))
     }
 
     /// All netdevs of this network namespace.
@@ -109,15 +102,10 @@ impl Netlink {
         let mut message = AddressMessage::default();
         message.header.index = ifindex;
         let decode = |kind, payload: &[u8]| {
-            if kind == libc::RTM_NEWADDR {
-                Address::parse(payload, ifindex)
-            } else {
-                Ok(None)
-            }
+            if kind == libc::RTM_NEWADDR { Address::parse(payload, ifindex) } else { Ok(None) }
         };
         let answers =
-            self.wire
-                .request(RouteNetlinkMessage::GetAddress(message), NLM_F_DUMP, decode);
+            self.wire.request(RouteNetlinkMessage::GetAddress(message), NLM_F_DUMP, decode);
         answers.map_err(|cause| self.failed("list the addresses of", ifindex, cause))
     }
 
@@ -134,9 +122,7 @@ impl Netlink {
     /// Some drivers refuse while the device is up (EBUSY), some always (EOPNOTSUPP, EADDRNOTAVAIL, EINVAL).
     pub fn set_mac(&mut self, ifindex: u32, mac: Mac) -> Result<()> {
         let mut message = by_index(ifindex);
-        message
-            .attributes
-            .push(LinkAttribute::Address(mac.0.to_vec()));
+        message.attributes.push(LinkAttribute::Address(mac.0.to_vec()));
         self.set("set the MAC address of", message)
     }
 
@@ -160,11 +146,8 @@ impl Netlink {
                 LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
             ]),
         ]);
-        self.change(
-            RouteNetlinkMessage::NewLink(message),
-            NLM_F_CREATE | NLM_F_EXCL,
-        )
-        .map_err(|cause| named("create the veth pair", spec.name, cause))
+        self.change(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+            .map_err(|cause| named("create the veth pair", spec.name, cause))
     }
 
     /// Deletes a virtual netdev; a veth takes its peer along.
@@ -174,16 +157,10 @@ impl Netlink {
     }
 
     fn get_link(&mut self, message: LinkMessage) -> std::result::Result<Option<Link>, Cause> {
-        match self.wire.request(
-            RouteNetlinkMessage::GetLink(without_stats(message)),
-            0,
-            parse_link,
-        ) {
+        match self.wire.request(RouteNetlinkMessage::GetLink(without_stats(message)), 0, parse_link)
+        {
             Ok(links) => Ok(links.into_iter().next()),
-            Err(Cause::Kernel {
-                errno: Errno::NODEV,
-                ..
-            }) => Ok(None),
+            Err(Cause::Kernel { errno: Errno::NODEV, .. }) => Ok(None),
             Err(cause) => Err(cause),
         }
     }
@@ -199,28 +176,18 @@ impl Netlink {
         message: RouteNetlinkMessage,
         flags: u16,
     ) -> std::result::Result<(), Cause> {
-        self.wire
-            .request(message, flags, |_, _| Ok(None::<()>))
-            .map(drop)
+        self.wire.request(message, flags, |_, _| Ok(None::<()>)).map(drop)
     }
 
     /// An error that names the netdev, for which it is looked up only now.
     fn failed(&mut self, op: &'static str, ifindex: u32, cause: Cause) -> NetlinkError {
         let link = self.get_link(by_index(ifindex)).ok().flatten();
-        named(
-            op,
-            &link.map_or_else(|| unnamed(ifindex), |link| link.name),
-            cause,
-        )
+        named(op, &link.map_or_else(|| unnamed(ifindex), |link| link.name), cause)
     }
 }
 
 fn named(op: &'static str, name: &str, cause: Cause) -> NetlinkError {
-    NetlinkError {
-        op,
-        name: name.to_owned(),
-        cause,
-    }
+    NetlinkError { op, name: name.to_owned(), cause }
 }
 
 fn unnamed(ifindex: u32) -> String {
@@ -241,9 +208,7 @@ fn up_flag(mut message: LinkMessage, value: LinkFlags) -> LinkMessage {
 
 /// Counters make most of an answer, and summing them up most of its cost.
 fn without_stats(mut message: LinkMessage) -> LinkMessage {
-    message
-        .attributes
-        .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     message
 }
 
@@ -257,9 +222,5 @@ fn veth_end(name: &str, spec: &VethSpec<'_>) -> Vec<LinkAttribute> {
 }
 
 fn parse_link(kind: u16, payload: &[u8]) -> std::result::Result<Option<Link>, DecodeError> {
-    if kind == libc::RTM_NEWLINK {
-        Link::parse(payload)
-    } else {
-        Ok(None)
-    }
+    if kind == libc::RTM_NEWLINK { Link::parse(payload) } else { Ok(None) }
 }

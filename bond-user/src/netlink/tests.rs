@@ -17,32 +17,17 @@ const MAC: Mac = Mac([0x02, 0, 0, 0, 0, 0x17]);
 
 /// The veth pair `v0` and `v0-peer`, both down.
 fn veth(nl: &mut Netlink) -> (Link, Link) {
-    nl.create_veth(&VethSpec {
-        name: "v0",
-        peer: "v0-peer",
-        mac: MAC,
-        mtu: 1400,
-        queues: 2,
-    })
-    .unwrap();
-    (
-        nl.link("v0").unwrap().unwrap(),
-        nl.link("v0-peer").unwrap().unwrap(),
-    )
+    nl.create_veth(&VethSpec { name: "v0", peer: "v0-peer", mac: MAC, mtu: 1400, queues: 2 })
+        .unwrap();
+    (nl.link("v0").unwrap().unwrap(), nl.link("v0-peer").unwrap().unwrap())
 }
 
 /// The events that arrive until `done` holds for one; fails after two seconds.
 fn wait(events: &mut Events, done: impl Fn(&Event) -> bool) -> Vec<Event> {
     let (start, mut seen) = (Instant::now(), Vec::new());
     while !seen.iter().any(&done) {
-        assert!(
-            start.elapsed() < Duration::from_secs(2),
-            "not among {seen:?}"
-        );
-        let timeout = rustix::event::Timespec {
-            tv_sec: 0,
-            tv_nsec: 50_000_000,
-        };
+        assert!(start.elapsed() < Duration::from_secs(2), "not among {seen:?}");
+        let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
         poll(&mut [PollFd::new(&*events, PollFlags::IN)], Some(&timeout)).unwrap();
         events.read(|event| seen.push(event)).unwrap();
     }
@@ -55,10 +40,7 @@ fn veth_has_the_queues_mac_and_mtu_asked_for() {
     in_netns(|| {
         let mut nl = Netlink::new().unwrap();
         let (a, b) = veth(&mut nl);
-        assert_eq!(
-            (a.kind.as_deref(), b.kind.as_deref()),
-            (Some("veth"), Some("veth"))
-        );
+        assert_eq!((a.kind.as_deref(), b.kind.as_deref()), (Some("veth"), Some("veth")));
         assert_eq!((a.num_rx_queues, a.num_tx_queues), (2, 2));
         assert_eq!((b.num_rx_queues, b.num_tx_queues), (2, 2));
         assert_eq!((a.mac, a.mtu, b.mtu), (MAC, 1400, 1400));
@@ -69,12 +51,7 @@ fn veth_has_the_queues_mac_and_mtu_asked_for() {
         );
         assert!(a.is_ethernet() && !a.loopback);
 
-        let names: Vec<_> = nl
-            .links()
-            .unwrap()
-            .into_iter()
-            .map(|link| link.name)
-            .collect();
+        let names: Vec<_> = nl.links().unwrap().into_iter().map(|link| link.name).collect();
         assert_eq!(names, ["lo", "v0-peer", "v0"]);
         assert_eq!(nl.link_by_index(a.index).unwrap(), Some(a));
         nl.delete(b.index).unwrap();
@@ -135,10 +112,7 @@ fn events_tell_of_link_down_and_removal() {
             |event| matches!(event, Event::Link(l) if l.index == a.index && l.up && !l.carrier),
         );
         nl.delete(a.index).unwrap();
-        let removed = Event::Removed {
-            index: a.index,
-            name: "v0".to_owned(),
-        };
+        let removed = Event::Removed { index: a.index, name: "v0".to_owned() };
         wait(&mut events, |event| *event == removed);
     });
 }
@@ -158,10 +132,7 @@ fn lost_events_are_told() {
         events.read(|event| seen.push(event)).unwrap();
         assert!(seen.contains(&Event::Overrun), "{seen:?}");
         nl.set_mtu(a.index, 1280).unwrap();
-        wait(
-            &mut events,
-            |event| matches!(event, Event::Link(l) if l.mtu == 1280),
-        );
+        wait(&mut events, |event| matches!(event, Event::Link(l) if l.mtu == 1280));
     });
 }
 
@@ -175,19 +146,11 @@ fn addresses_of_one_netdev_only() {
         run("ip addr add 10.9.1.1 peer 10.9.1.2/32 dev v0");
         run("ip addr add 2001:db8::5/64 dev v0 nodad");
         run("ip addr add 10.9.2.1/24 dev v0-peer");
-        let text: Vec<_> = nl
-            .addresses(a.index)
-            .unwrap()
-            .iter()
-            .map(Address::to_string)
-            .collect();
+        let text: Vec<_> = nl.addresses(a.index).unwrap().iter().map(Address::to_string).collect();
         assert_eq!(text, ["10.9.0.5/24", "10.9.1.1/32", "2001:db8::5/64"]);
         assert_eq!(
             nl.addresses(b.index).unwrap(),
-            [Address {
-                ip: IpAddr::from([10, 9, 2, 1]),
-                prefix_len: 24
-            }]
+            [Address { ip: IpAddr::from([10, 9, 2, 1]), prefix_len: 24 }]
         );
     });
 }
@@ -211,17 +174,8 @@ fn errors_name_the_operation_the_netdev_and_the_cause() {
         let error = nl.set_up(9999).unwrap_err();
         assert!(error.is_gone());
         assert_eq!(error.name, "ifindex 9999");
-        let taken = VethSpec {
-            name: "v0",
-            peer: "other",
-            mac: MAC,
-            mtu: 1500,
-            queues: 1,
-        };
-        assert_eq!(
-            nl.create_veth(&taken).unwrap_err().errno(),
-            Some(Errno::EXIST)
-        );
+        let taken = VethSpec { name: "v0", peer: "other", mac: MAC, mtu: 1500, queues: 1 };
+        assert_eq!(nl.create_veth(&taken).unwrap_err().errno(), Some(Errno::EXIST));
         assert_eq!(nl.link("no-such-netdev").unwrap(), None);
     });
 }
@@ -233,20 +187,12 @@ fn a_missing_capability_is_recognised() {
         let mut nl = Netlink::new().unwrap();
         let (a, _) = veth(&mut nl);
         let none = rustix::thread::CapabilitySet::empty();
-        let sets = rustix::thread::CapabilitySets {
-            effective: none,
-            permitted: none,
-            inheritable: none,
-        };
+        let sets =
+            rustix::thread::CapabilitySets { effective: none, permitted: none, inheritable: none };
         rustix::thread::set_capabilities(None, sets).unwrap();
         let mut nl = Netlink::new().unwrap();
         let error = nl.set_up(a.index).unwrap_err();
         assert!(error.is_permission());
-        assert!(
-            error
-                .to_string()
-                .ends_with("run as root or with CAP_NET_ADMIN"),
-            "{error}"
-        );
+        assert!(error.to_string().ends_with("run as root or with CAP_NET_ADMIN"), "{error}");
     });
 }

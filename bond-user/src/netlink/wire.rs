@@ -37,11 +37,7 @@ impl Wire {
     pub(super) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
-        Ok(Self {
-            socket,
-            buffer: Vec::with_capacity(BUFFER_BYTES),
-            sequence: 0,
-        })
+        Ok(Self { socket, buffer: Vec::with_capacity(BUFFER_BYTES), sequence: 0 })
     }
 
     /// Receives one datagram. A truncated one is an error: its tail is lost.
@@ -136,12 +132,9 @@ pub(super) fn messages(
             return None;
         }
         let message = NetlinkBuffer::new_checked(bytes);
-        let length = message
-            .as_ref()
-            .map_or(bytes.len(), |m| m.payload_length() + HEADER_BYTES);
-        bytes = bytes
-            .get(length.next_multiple_of(usize::from(NLMSG_ALIGNTO))..)
-            .unwrap_or_default();
+        let length = message.as_ref().map_or(bytes.len(), |m| m.payload_length() + HEADER_BYTES);
+        bytes =
+            bytes.get(length.next_multiple_of(usize::from(NLMSG_ALIGNTO))..).unwrap_or_default();
         Some(message)
     })
 }
@@ -154,14 +147,9 @@ fn check(message: &NetlinkBuffer<&[u8]>) -> Result<(), Cause> {
         return Ok(());
     }
     let errno = Errno::from_raw_os_error(code.wrapping_neg());
-    let echoed = if message.message_type() == NLMSG_ERROR {
-        HEADER_BYTES
-    } else {
-        0
-    };
-    let attributes = (message.flags() & NLM_F_ACK_TLVS != 0)
-        .then(|| payload.get(4 + echoed..))
-        .flatten();
+    let echoed = if message.message_type() == NLMSG_ERROR { HEADER_BYTES } else { 0 };
+    let attributes =
+        (message.flags() & NLM_F_ACK_TLVS != 0).then(|| payload.get(4 + echoed..)).flatten();
     let message = attributes
         .and_then(|bytes| attribute(bytes, NLMSGERR_ATTR_MSG))
         .and_then(|v| parse_string(v).ok());

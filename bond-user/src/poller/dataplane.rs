@@ -16,6 +16,10 @@ use crate::xsk::{Census, Frame, PortId, Reclaimed, UmemId};
 /// empties it; four batches leave room for the pipeline layout, where they are not.
 const RING: usize = 4 * BATCH;
 
+/// Slave slots.
+#[expect(clippy::cast_possible_truncation, reason = "16")]
+const SLOTS: std::ops::Range<u8> = 0..MAX_SLAVES as u8;
+
 /// The queue of bond0 that a worker owns.
 pub type HostPort<R> = Queue<R>;
 
@@ -92,7 +96,12 @@ impl<R: Rings> Dataplane<R> {
     }
 
     /// Takes a slave in, with a UMEM of its own if it does not use bond0's, and fills its fill rings.
-    pub fn attach(&mut self, slot: u8, slave: SlavePort<R>, umem: Option<(UmemId, Umem<R::Memory>)>) {
+    pub fn attach(
+        &mut self,
+        slot: u8,
+        slave: SlavePort<R>,
+        umem: Option<(UmemId, Umem<R::Memory>)>,
+    ) {
         if let Some((id, umem)) = umem {
             self.umems.0[usize::from(id)] = Some(umem);
         }
@@ -188,8 +197,9 @@ impl<R: Rings> Dataplane<R> {
     /// wire -> host, first half: slaves' rx rings, the inactive-slave filter, the ring.
     fn poll_slaves(&mut self, snapshot: Snapshot) -> usize {
         let mut received = 0;
-        for slot in 0..MAX_SLAVES {
-            let queues = self.slaves[slot].as_ref().map_or(0, |slave| slave.queues.len());
+        for slot in SLOTS {
+            let queues =
+                self.slaves[usize::from(slot)].as_ref().map_or(0, |slave| slave.queues.len());
             for queue in 0..queues {
                 if self.to_host.0.free() < BATCH {
                     self.egress_host();
@@ -200,9 +210,9 @@ impl<R: Rings> Dataplane<R> {
         received
     }
 
-    fn poll_slave(&mut self, slot: usize, queue: usize, snapshot: Snapshot) -> usize {
+    fn poll_slave(&mut self, slot: u8, queue: usize, snapshot: Snapshot) -> usize {
         let Self { umems, slaves, counters, to_host, .. } = self;
-        let Some(slave) = &mut slaves[slot] else { return 0 };
+        let Some(slave) = &mut slaves[usize::from(slot)] else { return 0 };
         let queue = &mut slave.queues[queue];
         let counters = counters.port(queue.port());
         let mut batch = Batch::new();
@@ -210,7 +220,7 @@ impl<R: Rings> Dataplane<R> {
         queue.receive(umems.of(queue.umem()), room, &mut batch, counters);
         let received = batch.len();
         // The XDP program filters too; frames it had let through before a failover end here.
-        if snapshot.receive.contains(slot as u8) {
+        if snapshot.receive.contains(slot) {
             to_host.0.push_from(&mut batch);
         }
         counters.drop(DropReason::InactiveSlave, batch.len());
@@ -248,8 +258,9 @@ impl<R: Rings> Dataplane<R> {
             counters.port(PortId::HOST).drop(DropReason::NoUsableSlave, batch.len());
             batch.drain(..).for_each(|frame| umems.put(frame));
             for (slot, lane) in stage.lanes() {
-                let counters = counters.port(PortId::slave(slot as u8));
-                let Some(queue) = slaves[slot].as_mut().and_then(|slave| slave.queues.first_mut())
+                let counters = counters.port(PortId::slave(slot));
+                let Some(queue) =
+                    slaves[usize::from(slot)].as_mut().and_then(|slave| slave.queues.first_mut())
                 else {
                     counters.drop(DropReason::SlaveGone, lane.len());
                     lane.drain(..).for_each(|frame| umems.put(frame));

@@ -110,12 +110,7 @@ impl<R: Rings> Queue<R> {
         }
     }
 
-    fn transmit(
-        &mut self,
-        umem: &mut Umem<R::Memory>,
-        batch: &mut Batch,
-        counters: &PortCounters,
-    ) {
+    fn transmit(&mut self, umem: &mut Umem<R::Memory>, batch: &mut Batch, counters: &PortCounters) {
         let descs: Descs = batch.iter().map(|frame| frame.desc()).collect();
         let taken = self.rings.transmit(&umem.memory, &descs);
         let mut bytes = 0;

@@ -52,7 +52,7 @@ impl Stage {
     }
 
     /// The lanes that hold frames.
-    pub(super) fn lanes(&mut self) -> impl Iterator<Item = (usize, &mut Batch)> {
-        self.lanes.iter_mut().enumerate().filter(|(_, lane)| !lane.is_empty())
+    pub(super) fn lanes(&mut self) -> impl Iterator<Item = (u8, &mut Batch)> {
+        (0u8..).zip(self.lanes.iter_mut()).filter(|(_, lane)| !lane.is_empty())
     }
 }

@@ -31,7 +31,9 @@ pub enum PortError {
         program: u32,
     },
     /// Some other XDP program.
-    #[error("{name} has XDP program {program} attached; detach it first: ip link set {name} xdp off")]
+    #[error(
+        "{name} has XDP program {program} attached; detach it first: ip link set {name} xdp off"
+    )]
     OtherProgram {
         /// The slave.
         name: String,
@@ -39,7 +41,9 @@ pub enum PortError {
         program: u32,
     },
     /// MTUs differ.
-    #[error("{name} has MTU {mtu} and {first} has {expected}: all slaves need the same; ip link set {name} mtu {expected}")]
+    #[error(
+        "{name} has MTU {mtu} and {first} has {expected}: all slaves need the same; ip link set {name} mtu {expected}"
+    )]
     MtuDiffers {
         /// The slave.
         name: String,
@@ -51,7 +55,9 @@ pub enum PortError {
         expected: u32,
     },
     /// Fewer receive queues than workers.
-    #[error("{name} has {has} receive queue(s) and {wanted} are asked for; lower --queues (or --cores), or: ethtool -L {name} combined {wanted}")]
+    #[error(
+        "{name} has {has} receive queue(s) and {wanted} are asked for; lower --queues (or --cores), or: ethtool -L {name} combined {wanted}"
+    )]
     TooFewQueues {
         /// The slave.
         name: String,
@@ -61,7 +67,9 @@ pub enum PortError {
         wanted: u32,
     },
     /// More receive queues than the XSKMAP holds.
-    #[error("{name} has {has} receive queues, more than the {max} that are supported; ethtool -L {name} combined {max}")]
+    #[error(
+        "{name} has {has} receive queues, more than the {max} that are supported; ethtool -L {name} combined {max}"
+    )]
     TooManyQueues {
         /// The slave.
         name: String,
@@ -90,7 +98,9 @@ pub enum PortError {
         mac: Mac,
     },
     /// The name of the bond or of our end is taken.
-    #[error("there is an interface {0} already; choose another name, or remove it: ip link del {0} (left by a killed bond: bond cleanup)")]
+    #[error(
+        "there is an interface {0} already; choose another name, or remove it: ip link del {0} (left by a killed bond: bond cleanup)"
+    )]
     NameTaken(String),
     /// bond0's offloads could not be set.
     #[error("cannot switch checksum and segmentation offloads of {name} off: {errno}")]

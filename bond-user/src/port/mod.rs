@@ -12,6 +12,7 @@ mod state_file;
 
 pub use error::PortError;
 pub use ethtool::Ethtool;
+pub(crate) use ethtool::UNFINISHED;
 pub use program::{Program, ProgramFailure, XdpMode};
 pub use settings::{Applied, Saved, SettingsError, Wanted};
 pub use share::{Bound, SHARED_UMEM, Share};

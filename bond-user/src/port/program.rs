@@ -157,20 +157,22 @@ fn attach(
     let tries: &[(XdpMode, AyaMode)] = match choice {
         XdpChoice::Native => &[(XdpMode::Native, AyaMode::Driver)],
         XdpChoice::Generic => &[(XdpMode::Generic, AyaMode::Skb)],
-        XdpChoice::Auto => {
-            &[(XdpMode::Native, AyaMode::Driver), (XdpMode::Generic, AyaMode::Skb)]
-        }
+        XdpChoice::Auto => &[(XdpMode::Native, AyaMode::Driver), (XdpMode::Generic, AyaMode::Skb)],
     };
     let mut refused = None;
     for (mode, flag) in tries {
         match xdp.attach_to_if_index(ifindex, *flag) {
             Ok(_link) => return Ok(*mode),
-            Err(error) => refused = Some((*mode, error)),
+            Err(error) => {
+                if choice == XdpChoice::Auto && *mode == XdpMode::Native {
+                    tracing::warn!("{ifname}: no native XDP, trying generic: {}", describe(&error));
+                }
+                refused = Some((*mode, error));
+            }
         }
     }
-    let (mode, reason) = refused.map_or((XdpMode::Native, String::new()), |(mode, error)| {
-        (mode, describe(&error))
-    });
+    let (mode, reason) =
+        refused.map_or((XdpMode::Native, String::new()), |(mode, error)| (mode, describe(&error)));
     Err(ProgramFailure::Attach { ifname: ifname.to_owned(), mode: mode.name(), reason })
 }
 
@@ -180,7 +182,9 @@ fn describe(error: &ProgramError) -> String {
     let hint = match call.io_error.raw_os_error() {
         Some(libc::EBUSY) => " (another XDP program is attached)",
         Some(libc::EOPNOTSUPP) => " (the driver cannot; use --xdp-mode generic)",
-        Some(libc::ENOSPC) => " (a veth needs as many receive queues as its peer has transmit queues)",
+        Some(libc::ENOSPC) => {
+            " (a veth needs as many receive queues as its peer has transmit queues)"
+        }
         Some(libc::ERANGE | libc::EINVAL) => " (the MTU is too large for the driver's XDP)",
         _ => "",
     };
@@ -191,7 +195,5 @@ fn take_map<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, ProgramFailure>
 where
     T: TryFrom<aya::maps::Map>,
 {
-    ebpf.take_map(name)
-        .and_then(|map| T::try_from(map).ok())
-        .ok_or(ProgramFailure::Missing(name))
+    ebpf.take_map(name).and_then(|map| T::try_from(map).ok()).ok_or(ProgramFailure::Missing(name))
 }

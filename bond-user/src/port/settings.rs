@@ -46,17 +46,9 @@ pub enum SettingsError {
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
     #[error("cannot {op} the offloads of {name} (ethtool): {errno}")]
-    Offloads {
-        op: &'static str,
-        name: String,
-        errno: Errno,
-    },
+    Offloads { op: &'static str, name: String, errno: Errno },
     #[error("cannot {op} {}: {source}", path.display())]
-    File {
-        op: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    File { op: &'static str, path: PathBuf, source: io::Error },
     #[error("{name} is gone")]
     Gone { name: String },
 }
@@ -65,25 +57,14 @@ impl Saved {
     /// Reads what [`Saved::apply`] may change. Changes nothing.
     pub fn read(nl: &mut Netlink, link: &Link) -> Result<Self, SettingsError> {
         let name = link.name.clone();
-        let offloads = Ethtool::new()
-            .and_then(|e| e.offloads(&name, RX_MERGE))
-            .or_else(|errno| match errno {
+        let offloads = Ethtool::new().and_then(|e| e.offloads(&name, RX_MERGE)).or_else(
+            |errno| match errno {
                 Errno::OPNOTSUPP => Ok(Offloads::new()),
-                errno => Err(SettingsError::Offloads {
-                    op: "read",
-                    name: name.clone(),
-                    errno,
-                }),
-            })?;
-        let addressed = nl
-            .addresses(link.index)?
-            .iter()
-            .any(|address| !address.is_link_local());
-        let ipv6_disabled = if addressed {
-            None
-        } else {
-            Ipv6Switch::of(&name).read()?
-        };
+                errno => Err(SettingsError::Offloads { op: "read", name: name.clone(), errno }),
+            },
+        )?;
+        let addressed = nl.addresses(link.index)?.iter().any(|address| !address.is_link_local());
+        let ipv6_disabled = if addressed { None } else { Ipv6Switch::of(&name).read()? };
         Ok(Self {
             ifindex: link.index,
             name,
@@ -106,22 +87,14 @@ impl Saved {
     }
 
     fn steps(&self, nl: &mut Netlink, wanted: Wanted) -> Result<Applied, SettingsError> {
-        let link = self.find(nl)?.ok_or_else(|| SettingsError::Gone {
-            name: self.name.clone(),
-        })?;
+        let link = self.find(nl)?.ok_or_else(|| SettingsError::Gone { name: self.name.clone() })?;
         let addresses = nl.addresses(self.ifindex)?;
         let addresses = addresses.iter().filter(|address| !address.is_link_local());
         let warnings = addresses.map(|address| self.addressed(address)).collect();
         if self.ipv6_disabled.is_some() {
             Ipv6Switch::of(&self.name).write(true)?;
         }
-        self.set_offloads(
-            &self
-                .offloads
-                .keys()
-                .map(|name| (name.clone(), false))
-                .collect(),
-        )?;
+        self.set_offloads(&self.offloads.keys().map(|name| (name.clone(), false)).collect())?;
         if link.mtu != wanted.mtu {
             nl.set_mtu(self.ifindex, wanted.mtu)?;
         }
@@ -130,14 +103,13 @@ impl Saved {
             other => other.map(|()| false)?,
         };
         nl.set_up(self.ifindex)?;
-        Ok(Applied {
-            mac_refused,
-            warnings,
-        })
+        Ok(Applied { mac_refused, warnings })
     }
 
     /// Puts everything back, as far as it goes, and returns what could not be. A netdev that is gone, or another that
     /// has its name by now, has nothing to put back. Doing it again changes nothing.
+    ///
+    /// Detach XDP programs first: drivers refuse some offloads and MTUs beside one.
     #[must_use = "each error is a setting that was not put back"]
     pub fn restore(&self, nl: &mut Netlink) -> Vec<SettingsError> {
         let link = match self.find(nl) {
@@ -167,9 +139,7 @@ impl Saved {
 
     /// The netdev these settings are of: the same index and the same name.
     fn find(&self, nl: &mut Netlink) -> Result<Option<Link>, NetlinkError> {
-        Ok(nl
-            .link_by_index(self.ifindex)?
-            .filter(|link| link.name == self.name))
+        Ok(nl.link_by_index(self.ifindex)?.filter(|link| link.name == self.name))
     }
 
     fn set_offloads(&self, offloads: &Offloads) -> Result<(), SettingsError> {
@@ -177,11 +147,7 @@ impl Saved {
             return Ok(());
         }
         let set = Ethtool::new().and_then(|ethtool| ethtool.set_offloads(&self.name, offloads));
-        set.map_err(|errno| SettingsError::Offloads {
-            op: "set",
-            name: self.name.clone(),
-            errno,
-        })
+        set.map_err(|errno| SettingsError::Offloads { op: "set", name: self.name.clone(), errno })
     }
 
     fn addressed(&self, address: &Address) -> String {
@@ -211,10 +177,7 @@ fn set_mac(nl: &mut Netlink, ifindex: u32, mac: Mac) -> Result<(), NetlinkError>
 
 /// The driver cannot or may not set its address; EPERM is not among these, it is the caller's lack of CAP_NET_ADMIN.
 fn is_refusal(error: &NetlinkError) -> bool {
-    matches!(
-        error.errno(),
-        Some(Errno::OPNOTSUPP | Errno::ADDRNOTAVAIL | Errno::INVAL)
-    )
+    matches!(error.errno(), Some(Errno::OPNOTSUPP | Errno::ADDRNOTAVAIL | Errno::INVAL))
 }
 
 /// `net.ipv6.conf.NAME.disable_ipv6` in the calling thread's network namespace. Setting it drops the link-local
@@ -244,10 +207,10 @@ impl Ipv6Switch {
     }
 
     fn error(&self, op: &'static str, source: io::Error) -> SettingsError {
-        SettingsError::File {
-            op,
-            path: self.0.clone(),
-            source,
-        }
+        SettingsError::File { op, path: self.0.clone(), source }
     }
 }
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

@@ -174,6 +174,8 @@ fn is_ours(program: u32) -> bool {
     aya::programs::loaded_programs()
         .filter_map(Result::ok)
         .find(|info| info.id() == program)
-        .and_then(|info| info.name_as_str().map(|name| name == programs::SLAVE || name == programs::HOST))
+        .and_then(|info| {
+            info.name_as_str().map(|name| name == programs::SLAVE || name == programs::HOST)
+        })
         .unwrap_or(false)
 }

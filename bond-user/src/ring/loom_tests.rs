@@ -16,7 +16,7 @@ fn fill<const N: usize>(batch: &mut ArrayVec<u32, N>, sequence: &mut impl Iterat
 /// batches of `C`. Slots are used again and the indices wrap.
 fn in_order<const P: usize, const C: usize>(attempts: usize) {
     loom::model(move || {
-        let (mut producer, mut consumer) = ring_from(2, u32::MAX - 1).unwrap();
+        let (mut producer, mut consumer) = ring_from(2, u32::MAX - 1).expect("a power of two");
         let pushing = thread::spawn(move || {
             let mut sequence = 1..;
             let mut batch = ArrayVec::<u32, P>::new();
@@ -37,7 +37,7 @@ fn in_order<const P: usize, const C: usize>(attempts: usize) {
         for _ in 0..attempts {
             pop();
         }
-        let pushed = pushing.join().unwrap();
+        let pushed = pushing.join().expect("no race in the producer");
         while pop() > 0 {}
         let expected: Vec<u32> = (1..).take(pushed).collect();
         assert_eq!(taken, expected);

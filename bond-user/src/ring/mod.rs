@@ -57,20 +57,10 @@ fn ring_from<T: Send>(
     let shared = Arc::new(Shared {
         produced: CachePadded::new(AtomicU32::new(start)),
         consumed: CachePadded::new(AtomicU32::new(start)),
-        slots: (0..capacity)
-            .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
-            .collect(),
+        slots: (0..capacity).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
     });
-    let producer = Producer {
-        shared: shared.clone(),
-        produced: start,
-        consumed: start,
-    };
-    let consumer = Consumer {
-        shared,
-        produced: start,
-        consumed: start,
-    };
+    let producer = Producer { shared: shared.clone(), produced: start, consumed: start };
+    let consumer = Consumer { shared, produced: start, consumed: start };
     Ok((producer, consumer))
 }
 

@@ -67,11 +67,8 @@ impl Carrier {
         if !evidence.carrier {
             self.link_failure_count = self.link_failure_count.saturating_add(1);
         }
-        self.last_change = Some(Verdict {
-            up: evidence.carrier,
-            source: evidence.source,
-            since: now,
-        });
+        self.last_change =
+            Some(Verdict { up: evidence.carrier, source: evidence.source, since: now });
         self.last_change
     }
 
@@ -121,37 +118,19 @@ mod tests {
             let since = ms(at);
             let carrier = up;
             let verdict = link.step(Evidence { carrier, source }, since);
-            assert_eq!(
-                verdict,
-                news.then_some(Verdict { up, source, since }),
-                "at {at} ms"
-            );
-            assert_eq!(
-                (link.up(), link.link_failure_count()),
-                (up, failures),
-                "at {at} ms"
-            );
+            assert_eq!(verdict, news.then_some(Verdict { up, source, since }), "at {at} ms");
+            assert_eq!((link.up(), link.link_failure_count()), (up, failures), "at {at} ms");
         }
-        let last = Verdict {
-            up: false,
-            source: Event,
-            since: ms(60),
-        };
+        let last = Verdict { up: false, source: Event, since: ms(60) };
         assert_eq!(link.last_change(), Some(last));
     }
 
     #[test]
     fn down_from_the_start_is_no_failure() {
         let mut link = Carrier::new();
-        let down = Evidence {
-            carrier: false,
-            source: Event,
-        };
+        let down = Evidence { carrier: false, source: Event };
         assert_eq!(link.step(down, ms(5)), None);
-        assert_eq!(
-            (link.up(), link.last_change(), link.link_failure_count()),
-            (false, None, 0)
-        );
+        assert_eq!((link.up(), link.last_change(), link.link_failure_count()), (false, None, 0));
     }
 
     proptest! {

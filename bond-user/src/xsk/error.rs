@@ -6,7 +6,9 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum XskError {
     /// The UMEM could not be made or registered.
-    #[error("cannot register a UMEM of {mib} MiB: {reason} (too little memory, or RLIMIT_MEMLOCK without CAP_IPC_LOCK)")]
+    #[error(
+        "cannot register a UMEM of {mib} MiB: {reason} (too little memory, or RLIMIT_MEMLOCK without CAP_IPC_LOCK)"
+    )]
     Umem {
         /// Its size in MiB.
         mib: u64,
@@ -14,7 +16,9 @@ pub enum XskError {
         reason: String,
     },
     /// A frame of this MTU does not fit a chunk.
-    #[error("MTU {mtu} is too large: a frame must fit one UMEM chunk, at most {max} here; lower the MTU of the slaves")]
+    #[error(
+        "MTU {mtu} is too large: a frame must fit one UMEM chunk, at most {max} here; lower the MTU of the slaves"
+    )]
     Mtu {
         /// The MTU asked for.
         mtu: u32,

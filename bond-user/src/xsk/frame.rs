@@ -20,6 +20,21 @@ pub struct Desc {
 /// Linear on purpose: not `Copy`, not `Clone`, and made by [`super::Frames`] alone, so that handing
 /// the same chunk to two rings does not compile. A token that is simply dropped shows up as `held`
 /// in the census for ever.
+///
+/// ```
+/// # use bond::xsk::{Frames, PortId};
+/// let mut frames = Frames::new(0, 1);
+/// let frame = frames.take().expect("one chunk is free");
+/// frames.lend_tx(frame, PortId::HOST);
+/// ```
+///
+/// ```compile_fail,E0382
+/// # use bond::xsk::{Frames, PortId};
+/// let mut frames = Frames::new(0, 1);
+/// let frame = frames.take().expect("one chunk is free");
+/// frames.lend_tx(frame, PortId::HOST);
+/// frames.put(frame); // used after it was moved
+/// ```
 #[derive(Debug)]
 #[must_use = "a dropped frame is lost to its UMEM: send it or put it back"]
 pub struct Frame {

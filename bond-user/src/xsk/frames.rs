@@ -97,21 +97,21 @@ impl Frames {
 
     /// Puts a frame back on the free list.
     pub fn put(&mut self, frame: Frame) {
-        self.release(&frame, Owner::Free);
+        let chunk = self.release(frame, Owner::Free);
         self.census.free += 1;
         // Never reallocates: the list was made with room for every chunk.
-        self.free.push(frame.desc.chunk);
+        self.free.push(chunk);
     }
 
     /// Notes that the kernel has `frame` now, to receive into at `port`.
     pub fn lend_fill(&mut self, frame: Frame, port: PortId) {
-        self.release(&frame, Owner::Fill(port));
+        self.release(frame, Owner::Fill(port));
         self.census.fill += 1;
     }
 
     /// Notes that the kernel has `frame` now, to send at `port`.
     pub fn lend_tx(&mut self, frame: Frame, port: PortId) {
-        self.release(&frame, Owner::Tx(port));
+        self.release(frame, Owner::Tx(port));
         self.census.tx += 1;
     }
 
@@ -178,13 +178,16 @@ impl Frames {
         Frame { desc, umem: self.umem }
     }
 
-    /// A token changes hands. Tokens are linear, so its chunk is always `Held`.
-    fn release(&mut self, frame: &Frame, to: Owner) {
-        assert_eq!(frame.umem, self.umem, "a frame went to the ledger of another UMEM");
-        let owner = &mut self.owners[frame.desc.chunk as usize];
+    /// A token ends here. Tokens are linear, so its chunk is always `Held`. Returns the chunk.
+    #[expect(clippy::needless_pass_by_value, reason = "taking the token is the point")]
+    fn release(&mut self, frame: Frame, to: Owner) -> u32 {
+        let Frame { desc: Desc { chunk, .. }, umem } = frame;
+        assert_eq!(umem, self.umem, "a frame went to the ledger of another UMEM");
+        let owner = &mut self.owners[chunk as usize];
         debug_assert_eq!(*owner, Owner::Held);
         *owner = to;
         self.census.held -= 1;
+        chunk
     }
 
     /// The kernel gives a chunk back: it becomes `Held` if it really was the kernel's.

@@ -35,9 +35,10 @@ impl Geometry {
     /// [`XskError::Mtu`] when no chunk does: multi-buffer frames are not supported.
     pub fn for_mtu(mtu: u32) -> Result<Self, XskError> {
         let room = |chunk_size: &u32| chunk_size - HEADROOM - FRAME_OVERHEAD;
-        let chunk_size = CHUNK_SIZES.into_iter().find(|size| room(size) >= mtu).ok_or_else(|| {
-            XskError::Mtu { mtu, max: CHUNK_SIZES.iter().map(room).max().unwrap_or(0) }
-        })?;
+        let chunk_size =
+            CHUNK_SIZES.into_iter().find(|size| room(size) >= mtu).ok_or_else(|| {
+                XskError::Mtu { mtu, max: CHUNK_SIZES.iter().map(room).max().unwrap_or(0) }
+            })?;
         Ok(Self { chunk_size, rx_ring: 2048, tx_ring: 2048 })
     }
 
@@ -71,7 +72,7 @@ impl XskMemory {
     pub fn new(geometry: Geometry, chunks: u32) -> Result<Self, XskError> {
         let Geometry { chunk_size, rx_ring, tx_ring } = geometry;
         let refused = |reason: String| XskError::Umem {
-            mib: u64::from(chunks) * u64::from(chunk_size) >> 20,
+            mib: (u64::from(chunks) * u64::from(chunk_size)) >> 20,
             reason,
         };
         let size = |n| QueueSize::new(n).map_err(|e| refused(e.to_string()));

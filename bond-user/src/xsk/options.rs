@@ -80,7 +80,7 @@ where
     T: zeroed::Plain,
 {
     let mut value = T::ZERO;
-    let mut len = size_of::<T>() as libc::socklen_t;
+    let mut len = socklen::<T>();
     // SAFETY: `value` is a live plain C struct of `len` bytes, exclusively borrowed for the call.
     let result = unsafe {
         libc::getsockopt(fd, libc::SOL_XDP, option, (&raw mut value).cast(), &raw mut len)
@@ -89,16 +89,21 @@ where
 }
 
 fn set(fd: RawFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
-    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    let len = socklen::<libc::c_int>();
     // SAFETY: `value` is a live int of `len` bytes that the kernel only reads.
     let result = unsafe { libc::setsockopt(fd, level, option, (&raw const value).cast(), len) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "option structs are small")]
+const fn socklen<T>() -> libc::socklen_t {
+    size_of::<T>() as libc::socklen_t
+}
+
 /// Plain C structs that the kernel may fill in.
 mod zeroed {
     /// Any bit pattern is a value of the type.
-    pub trait Plain {
+    pub(super) trait Plain {
         /// All zero.
         const ZERO: Self;
     }

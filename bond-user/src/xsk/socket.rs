@@ -16,6 +16,10 @@ use super::memory::{Geometry, UmemHandle, XskMemory};
 use super::options::{self, StatsHandle};
 use crate::poller::{BATCH, Descs, Kick, Rings};
 
+/// Most descriptors moved at once.
+#[expect(clippy::cast_possible_truncation, reason = "a batch is small")]
+const DESCS: u32 = BATCH as u32;
+
 /// How frames get between driver and UMEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BindMode {
@@ -152,7 +156,7 @@ impl Rings for XskRings {
     }
 
     fn transmit(&mut self, memory: &XskMemory, descs: &[Desc]) -> usize {
-        let free = self.tx.nb_free(BATCH as u32) as usize;
+        let free = self.tx.nb_free(DESCS) as usize;
         let descs = &descs[..descs.len().min(free).min(BATCH)];
         self.recall(memory, descs);
         // SAFETY: the descriptors are of this UMEM; the caller held each chunk's only token and
@@ -161,7 +165,7 @@ impl Rings for XskRings {
     }
 
     fn fill(&mut self, memory: &XskMemory, descs: &[Desc]) -> usize {
-        let free = self.fill.nb_free(BATCH as u32) as usize;
+        let free = self.fill.nb_free(DESCS) as usize;
         let descs = &descs[..descs.len().min(free).min(BATCH)];
         self.recall(memory, descs);
         // SAFETY: as for `transmit`.

@@ -1,0 +1,297 @@
+//! `cargo xtask test`: every check, one step after the other.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::PathBuf,
+    process::Command,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, builder::PossibleValuesParser};
+
+use crate::{
+    command::{self, Toolchain, command, is_root, target_dir},
+    ebpf,
+    setup::{self, Need},
+};
+
+#[derive(Args, Debug)]
+pub(crate) struct TestArgs {
+    /// Run this step only; may be given several times
+    #[arg(long, value_name = "STEP", value_parser = PossibleValuesParser::new(STEPS.map(|step| step.name)))]
+    only: Vec<String>,
+    /// List the steps
+    #[arg(long)]
+    list: bool,
+}
+
+/// How a step ended that did not fail.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Passed,
+    /// Could not be run here, and why.
+    Skipped(String),
+}
+
+#[derive(Clone, Copy)]
+struct Step {
+    name: &'static str,
+    what: &'static str,
+    run: fn(&Log) -> Result<Outcome>,
+}
+
+const STEPS: [Step; 7] = [
+    Step {
+        name: "fmt",
+        what: "formatting",
+        run: fmt,
+    },
+    Step {
+        name: "clippy",
+        what: "lints, warnings denied",
+        run: clippy,
+    },
+    Step {
+        name: "unit",
+        what: "unit, integration and doc tests that need no root",
+        run: unit,
+    },
+    Step {
+        name: "loom",
+        what: "the lock-free parts in all interleavings",
+        run: loom,
+    },
+    Step {
+        name: "miri",
+        what: "what needs no kernel, interpreted",
+        run: miri,
+    },
+    Step {
+        name: "ebpf",
+        what: "bond-ebpf.o is what its source builds",
+        run: |_| ebpf::check(),
+    },
+    Step {
+        name: "root",
+        what: "tests on real netdevs in namespaces, as root",
+        run: root,
+    },
+];
+
+/// What miri can run: no kernel, no C.
+const PURE_MODULES: [&str; 5] = ["ring::", "snapshot::", "mode::", "watch::", "poller::"];
+
+pub(crate) fn test(args: &TestArgs) -> Result<()> {
+    if args.list {
+        STEPS
+            .iter()
+            .for_each(|Step { name, what, .. }| println!("{name:<8}{what}"));
+        return Ok(());
+    }
+    setup::ensure(Need::Test)?;
+
+    let asked =
+        |step: &&Step| args.only.is_empty() || args.only.iter().any(|name| name == step.name);
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for step in STEPS.iter().filter(asked) {
+        match run(step)? {
+            Ok(Outcome::Passed) => passed += 1,
+            Ok(Outcome::Skipped(_)) => skipped += 1,
+            Err(_) => failed += 1,
+        }
+    }
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    if failed > 0 {
+        bail!("not all steps passed");
+    }
+    Ok(())
+}
+
+/// Runs one step and prints how it went; what it wrote only when it failed.
+fn run(step: &Step) -> Result<Result<Outcome>> {
+    let log = Log::create(step.name)?;
+    print!("{:<8}", step.name);
+    io::stdout().flush()?;
+    let start = Instant::now();
+    let outcome = (step.run)(&log);
+    let seconds = start.elapsed().as_secs_f64();
+    let text = log.read()?;
+    match &outcome {
+        Ok(Outcome::Passed) => {
+            let tests =
+                tests_run(&text).map_or_else(String::new, |tests| format!(", {tests} tests"));
+            println!("{seconds:7.1} s  ok{tests}");
+            let skipped = text.lines().filter(|line| line.starts_with("skipped: "));
+            skipped.for_each(|line| println!("{:19}{line}", ""));
+        }
+        Ok(Outcome::Skipped(why)) => {
+            println!("{seconds:7.1} s  skipped: {}", why.replace('\n', "; "));
+        }
+        Err(error) => println!("{seconds:7.1} s  FAILED\n{text}\n{}: {error:#}", step.name),
+    }
+    Ok(outcome)
+}
+
+/// Where a step's commands write.
+struct Log {
+    path: PathBuf,
+    file: File,
+}
+
+impl Log {
+    fn create(step: &str) -> Result<Self> {
+        let directory = target_dir().join("test-logs");
+        let path = directory.join(step).with_extension("log");
+        let file = fs::create_dir_all(&directory)
+            .and_then(|()| File::create(&path))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { path, file })
+    }
+
+    fn cargo<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Outcome> {
+        self.run(command("cargo").args(args))
+    }
+
+    fn run(&self, command: &mut Command) -> Result<Outcome> {
+        command::run(
+            command
+                .stdout(self.file.try_clone()?)
+                .stderr(self.file.try_clone()?),
+        )?;
+        Ok(Outcome::Passed)
+    }
+
+    fn read(&self) -> Result<String> {
+        let bytes =
+            fs::read(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// How many tests passed, by the summaries of libtest in `log`; none when it holds no summary.
+fn tests_run(log: &str) -> Option<usize> {
+    let summaries = log
+        .lines()
+        .filter_map(|line| line.strip_prefix("test result: ok. "));
+    let counts = summaries.filter_map(|summary| summary.split(' ').next()?.parse::<usize>().ok());
+    counts.reduce(|sum, count| sum + count)
+}
+
+fn fmt(log: &Log) -> Result<Outcome> {
+    log.cargo(["fmt", "--all", "--check"])
+}
+
+fn clippy(log: &Log) -> Result<Outcome> {
+    log.cargo([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ])
+}
+
+fn unit(log: &Log) -> Result<Outcome> {
+    log.cargo([
+        "test",
+        "--workspace",
+        "--exclude",
+        "bond-tests",
+        "--no-fail-fast",
+    ])
+}
+
+fn loom(log: &Log) -> Result<Outcome> {
+    let mut cargo = command("cargo");
+    cargo
+        .args([
+            "test",
+            "--package",
+            "bond-user",
+            "--lib",
+            "--release",
+            "--target-dir",
+        ])
+        .arg(target_dir().join("loom"))
+        .args(["--", "loom"])
+        .env("RUSTFLAGS", "--cfg bond_loom");
+    log.run(&mut cargo)
+}
+
+fn miri(log: &Log) -> Result<Outcome> {
+    let core = "lib/rustlib/src/rust/library/core/src/lib.rs";
+    for (name, file) in [("miri", "bin/cargo-miri"), ("rust-src", core)] {
+        if let Err(error) = setup::component(Toolchain::Nightly, name, file) {
+            return Ok(Outcome::Skipped(format!("no miri: {error:#}")));
+        }
+    }
+    let miri = |package| {
+        let mut cargo = Toolchain::Nightly.command("cargo");
+        cargo.args([
+            "miri",
+            "test",
+            "--package",
+            package,
+            "--lib",
+            "--target-dir",
+        ]);
+        cargo
+            .arg(target_dir().join("miri"))
+            .env("MIRIFLAGS", "-Zmiri-disable-isolation");
+        cargo
+    };
+    log.run(&mut miri("bond-ebpf"))?;
+    log.run(miri("bond-user").arg("--").args(PURE_MODULES))
+}
+
+fn root(log: &Log) -> Result<Outcome> {
+    let mut runner = Vec::new();
+    if !is_root() {
+        if command::run(command("sudo").arg("--validate")).is_err() {
+            return Ok(Outcome::Skipped("needs root, and sudo refuses".to_owned()));
+        }
+        // Built by the user, run by root: no file of root's stays in the target directory.
+        runner = vec!["--config", "target.'cfg(all())'.runner=['sudo', '-E']"];
+    }
+    let cargo = |args: &[&str]| log.cargo(runner.iter().chain(args));
+    cargo(&["build", "--package", "bond-user", "--bins"])?;
+    let one_by_one = ["--test-threads=1", "--show-output"];
+    let user = [
+        "test",
+        "--package",
+        "bond-user",
+        "--tests",
+        "--no-fail-fast",
+        "--",
+        "--ignored",
+    ];
+    cargo(&[&user[..], &one_by_one].concat())?;
+    let tests = [
+        "test",
+        "--package",
+        "bond-tests",
+        "--no-fail-fast",
+        "--",
+        "--include-ignored",
+    ];
+    cargo(&[&tests[..], &one_by_one].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tests_run;
+
+    #[test]
+    fn summaries_add_up() {
+        let log = "running 3 tests\n\
+            test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n\
+            test a ... ok\n\
+            test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out\n";
+        assert_eq!(tests_run(log), Some(15));
+        assert_eq!(tests_run("Finished `dev` profile\n"), None);
+    }
+}
