@@ -21,28 +21,20 @@ impl Port {
     /// Names a netdev; it need not exist yet.
     #[must_use]
     pub fn new(netns: &Netns, name: &str, mac: Mac) -> Self {
-        Self {
-            netns: netns.clone(),
-            name: name.to_owned(),
-            mac,
-        }
+        Self { netns: netns.clone(), name: name.to_owned(), mac }
     }
 
     /// Sets the netdev administratively up or down.
     pub fn set_up(&self, up: bool) -> Result<()> {
         let state = if up { "up" } else { "down" };
-        self.netns
-            .ip(&format!("link set {} {state}", self.name))
-            .map(drop)
+        self.netns.ip(&format!("link set {} {state}", self.name)).map(drop)
     }
 
     /// Gives the netdev an address, for example `10.3.3.1/24`.
     pub fn add_address(&self, address: &str) -> Result<()> {
         // Without duplicate address detection an IPv6 address is usable at once.
         let nodad = if address.contains(':') { "nodad" } else { "" };
-        self.netns
-            .ip(&format!("address add {address} dev {} {nodad}", self.name))
-            .map(drop)
+        self.netns.ip(&format!("address add {address} dev {} {nodad}", self.name)).map(drop)
     }
 
     /// Turns off every offload by which a frame could leave unfinished: checksum, TSO, GSO, GRO.
@@ -99,9 +91,6 @@ impl Cable {
 
     /// Deletes the near netdev, and so both ends: the card is gone.
     pub fn remove(&self) -> Result<()> {
-        self.near
-            .netns
-            .ip(&format!("link del {}", self.near.name))
-            .map(drop)
+        self.near.netns.ip(&format!("link del {}", self.near.name)).map(drop)
     }
 }

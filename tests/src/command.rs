@@ -45,11 +45,7 @@ pub fn bounded(command: &mut Command, limit: Duration) -> Result<Finished> {
     };
     let (stdout, stderr) = (join(stdout)?, join(stderr)?);
     match status {
-        Some(status) => Ok(Finished {
-            code: status.code(),
-            stdout,
-            stderr,
-        }),
+        Some(status) => Ok(Finished { code: status.code(), stdout, stderr }),
         None => bail!("{command:?} still ran after {limit:?}; it said:\n{stdout}{stderr}"),
     }
 }

@@ -57,10 +57,8 @@ impl Samples {
     /// Requests before the first answered and after the last answered one count as well.
     #[must_use]
     pub fn outage(&self, period: Duration) -> Duration {
-        let lost_runs = self
-            .0
-            .chunk_by(|a, b| a.rtt.is_some() == b.rtt.is_some())
-            .scan(0, |end, run| {
+        let lost_runs =
+            self.0.chunk_by(|a, b| a.rtt.is_some() == b.rtt.is_some()).scan(0, |end, run| {
                 *end += run.len();
                 Some((*end - run.len(), *end, run[0].rtt.is_none()))
             });
@@ -108,16 +106,9 @@ impl Echo {
     fn start(socket: Socket, transport: Transport, period: Duration) -> Result<Self> {
         socket.set_read_timeout(Some(PATIENCE))?;
         let socket = Arc::new(socket);
-        let mut echo = Self {
-            samples: Arc::default(),
-            stop: Arc::default(),
-            threads: Vec::new(),
-        };
-        let (samples, stop, receiver) = (
-            Arc::clone(&echo.samples),
-            Arc::clone(&echo.stop),
-            Arc::clone(&socket),
-        );
+        let mut echo = Self { samples: Arc::default(), stop: Arc::default(), threads: Vec::new() };
+        let (samples, stop, receiver) =
+            (Arc::clone(&echo.samples), Arc::clone(&echo.stop), Arc::clone(&socket));
         echo.threads.push(thread::spawn(move || {
             receive(&receiver, transport, &samples, &stop);
         }));
@@ -163,10 +154,7 @@ impl EchoServer {
                 }
             }
         });
-        Ok(Self {
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Self { stop, thread: Some(thread) })
     }
 }
 
@@ -216,9 +204,7 @@ impl Transport {
 
 fn connect(kind: Type, protocol: Protocol, server: SocketAddrV4) -> Result<Socket> {
     let socket = Socket::new(Domain::IPV4, kind, Some(protocol))?;
-    socket
-        .connect(&server.into())
-        .with_context(|| format!("connecting to {server}"))?;
+    socket.connect(&server.into()).with_context(|| format!("connecting to {server}"))?;
     Ok(socket)
 }
 
@@ -237,10 +223,7 @@ fn request(
         }
         let message = transport.request(u64::from(number));
         // The sample comes first: its reply finds it. A request that cannot be sent is a lost one.
-        lock(samples).push(Sample {
-            sent: Instant::now(),
-            rtt: None,
-        });
+        lock(samples).push(Sample { sent: Instant::now(), rtt: None });
         let _ = socket.send(&message);
     }
 }

@@ -47,14 +47,10 @@ impl FromStr for Mac {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let bytes: Result<Vec<u8>, _> = text
-            .split(':')
-            .map(|byte| u8::from_str_radix(byte, 16))
-            .collect();
+        let bytes: Result<Vec<u8>, _> =
+            text.split(':').map(|byte| u8::from_str_radix(byte, 16)).collect();
         let array = bytes.ok().and_then(|bytes| bytes.try_into().ok());
-        array
-            .map(Self)
-            .with_context(|| format!("{text} is no MAC address"))
+        array.map(Self).with_context(|| format!("{text} is no MAC address"))
     }
 }
 
@@ -127,21 +123,15 @@ fn checksum(bytes: &[u8]) -> u64 {
 
 /// One step of a multiply-and-rotate hash.
 fn mix(state: u64, word: u64) -> u64 {
-    (state ^ word)
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        .rotate_left(29)
+    (state ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const FLOW: Flow = Flow {
-        id: 7,
-        source: Mac::local(1, 0),
-        destination: Mac::local(2, 0),
-        frames: 3000,
-    };
+    const FLOW: Flow =
+        Flow { id: 7, source: Mac::local(1, 0), destination: Mac::local(2, 0), frames: 3000 };
 
     #[test]
     fn sizes_cycle_from_the_shortest_to_the_longest() {
@@ -159,11 +149,7 @@ mod tests {
         assert_eq!(FLOW.read(&buffer[..=length], &mut scratch), None);
         for bit in 0..length * 8 {
             buffer[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(
-                FLOW.read(&buffer[..length], &mut scratch),
-                None,
-                "bit {bit}"
-            );
+            assert_eq!(FLOW.read(&buffer[..length], &mut scratch), None, "bit {bit}");
             buffer[bit / 8] ^= 1 << (bit % 8);
         }
     }

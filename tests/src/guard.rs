@@ -85,9 +85,7 @@ fn sweep() -> io::Result<()> {
     };
     for entry in entries {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        let maker = name
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.split('-').next());
+        let maker = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
         if maker
             .is_some_and(|pid| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists())
         {

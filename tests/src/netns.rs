@@ -71,27 +71,21 @@ impl Netns {
     #[must_use]
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("ip");
-        command
-            .args(["netns", "exec", self.name()])
-            .arg(program.as_ref());
+        command.args(["netns", "exec", self.name()]).arg(program.as_ref());
         command
     }
 
     /// Runs `ip` inside the namespace with `arguments`, split at blanks, and returns what it printed.
     pub fn ip(&self, arguments: &str) -> Result<String> {
-        run(Command::new("ip")
-            .args(["-n", self.name()])
-            .args(arguments.split_whitespace()))
+        run(Command::new("ip").args(["-n", self.name()]).args(arguments.split_whitespace()))
     }
 
     /// Sets the sysctl `net/<key>` of the namespace; a key that this kernel does not have is no error.
     pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
-        self.run(
-            || match fs::write(Path::new("/proc/sys/net").join(key), value) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                outcome => outcome.with_context(|| format!("setting {key} to {value}")),
-            },
-        )
+        self.run(|| match fs::write(Path::new("/proc/sys/net").join(key), value) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome.with_context(|| format!("setting {key} to {value}")),
+        })
     }
 
     /// No IPv6 on any netdev, present or future: its own chatter would disturb exact counts.
@@ -113,9 +107,7 @@ impl Drop for Inner {
 
 /// Runs `command` to its end; an exit code other than 0 is an error that carries what it said.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("running {command:?}"))?;
+    let output = command.output().with_context(|| format!("running {command:?}"))?;
     ensure!(
         output.status.success(),
         "{command:?}: {}: {}",

@@ -30,9 +30,7 @@ impl PacketSocket {
         set_socket_recv_buffer_size_force(&socket, 32 << 20)?;
         socket.set_read_timeout(Some(Self::PATIENCE))?;
         let address = sys::link_layer_address(sys::interface_index(name)?, ethertype)?;
-        socket
-            .bind(&address)
-            .with_context(|| format!("binding a packet socket to {name}"))?;
+        socket.bind(&address).with_context(|| format!("binding a packet socket to {name}"))?;
         Ok(Self(socket))
     }
 
@@ -63,12 +61,8 @@ impl PacketSocket {
         match (&self.0).read(buffer) {
             Ok(length) => Ok(Some(length)),
             Err(error)
-                if [
-                    ErrorKind::WouldBlock,
-                    ErrorKind::Interrupted,
-                    ErrorKind::NetworkDown,
-                ]
-                .contains(&error.kind()) =>
+                if [ErrorKind::WouldBlock, ErrorKind::Interrupted, ErrorKind::NetworkDown]
+                    .contains(&error.kind()) =>
             {
                 Ok(None)
             }

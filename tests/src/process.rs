@@ -33,20 +33,13 @@ pub fn binary() -> Result<PathBuf> {
             profile.join("bond")
         }
     };
-    fs::canonicalize(&path).with_context(|| {
-        format!(
-            "{}: build it with `cargo build -p bond-user`",
-            path.display()
-        )
-    })
+    fs::canonicalize(&path)
+        .with_context(|| format!("{}: build it with `cargo build -p bond-user`", path.display()))
 }
 
 /// Runs `bond` inside `netns` with `arguments`, split at blanks, to its end.
 pub fn bond(netns: &Netns, arguments: &str) -> Result<Finished> {
-    bounded(
-        netns.command(binary()?).args(arguments.split_whitespace()),
-        LIMIT,
-    )
+    bounded(netns.command(binary()?).args(arguments.split_whitespace()), LIMIT)
 }
 
 /// A `bond run` in a namespace, killed when it is dropped.
@@ -64,24 +57,17 @@ impl BondProcess {
     /// The child ends with the calling thread, which must be one that lives on.
     pub fn start(netns: &Netns, name: &str, arguments: &str) -> Result<Self> {
         let mut command = netns.command(binary()?);
-        command
-            .args(["run", name])
-            .args(arguments.split_whitespace());
+        command.args(["run", name]).args(arguments.split_whitespace());
         Self::spawn(netns, name, &mut command)
     }
 
     /// Like [`Self::start`], with the whole command given.
     pub fn spawn(netns: &Netns, name: &str, command: &mut Command) -> Result<Self> {
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let die_with_us = || Ok(set_parent_process_death_signal(Some(Signal::TERM))?);
         // SAFETY: between fork and exec it makes one system call and allocates nothing.
         unsafe { command.pre_exec(die_with_us) };
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("running {command:?}"))?;
+        let mut child = command.spawn().with_context(|| format!("running {command:?}"))?;
         let log = Arc::new(Mutex::new(String::new()));
         let stderr = child.stderr.take().context("no stderr")?;
         let lines = Arc::clone(&log);
@@ -92,12 +78,7 @@ impl BondProcess {
                 log.push('\n');
             }
         });
-        let mut bond = Self {
-            netns: netns.clone(),
-            name: name.to_owned(),
-            child,
-            log,
-        };
+        let mut bond = Self { netns: netns.clone(), name: name.to_owned(), child, log };
         bond.wait_for("every slave is attached", |state| {
             state.slaves.iter().all(|slave| slave.xdp_mode != "none")
         })?;
@@ -107,11 +88,7 @@ impl BondProcess {
     /// Its state, from `bond show -j`.
     pub fn show(&self) -> Result<State> {
         let shown = bond(&self.netns, &format!("show {} -j", self.name))?;
-        ensure!(
-            shown.code == Some(0),
-            "bond show: {shown:?}; the bond said:\n{}",
-            self.log()
-        );
+        ensure!(shown.code == Some(0), "bond show: {shown:?}; the bond said:\n{}", self.log());
         serde_json::from_str(&shown.stdout)
             .with_context(|| format!("unexpected state: {}", shown.stdout))
     }
@@ -143,20 +120,13 @@ impl BondProcess {
 
     /// Its netdev, which the host uses.
     pub fn port(&self) -> Result<Port> {
-        Ok(Port::new(
-            &self.netns,
-            &self.name,
-            self.show()?.address.parse()?,
-        ))
+        Ok(Port::new(&self.netns, &self.name, self.show()?.address.parse()?))
     }
 
     /// Everything it wrote to stderr until now.
     #[must_use]
     pub fn log(&self) -> String {
-        self.log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Its exit status, if it has ended.
@@ -168,20 +138,15 @@ impl BondProcess {
     pub fn end(&mut self, signal: Signal) -> Result<ExitStatus> {
         kill_process(Pid::from_child(&self.child), signal)?;
         let child = &mut self.child;
-        let ended = wait_until(&format!("bond ended after {signal:?}"), LIMIT, || {
-            Ok(child.try_wait()?)
-        });
+        let ended =
+            wait_until(&format!("bond ended after {signal:?}"), LIMIT, || Ok(child.try_wait()?));
         ended.with_context(|| format!("the bond said:\n{}", self.log()))
     }
 
     /// Ends it as a service manager does; anything but exit code 0 is an error.
     pub fn stop(mut self) -> Result<()> {
         let status = self.end(Signal::TERM)?;
-        ensure!(
-            status.code() == Some(0),
-            "bond ended with {status}; it said:\n{}",
-            self.log()
-        );
+        ensure!(status.code() == Some(0), "bond ended with {status}; it said:\n{}", self.log());
         Ok(())
     }
 }

@@ -19,25 +19,18 @@ pub struct Snapshot {
 impl Snapshot {
     /// Takes the snapshot of `netns`.
     pub fn take(netns: &Netns) -> Result<Self> {
-        let mut snapshot = Self {
-            links: BTreeMap::new(),
-            offloads: BTreeMap::new(),
-            state_files: Vec::new(),
-        };
+        let mut snapshot =
+            Self { links: BTreeMap::new(), offloads: BTreeMap::new(), state_files: Vec::new() };
         let list: Vec<Value> = serde_json::from_str(&netns.ip("-d -j address show")?)?;
         for link in list {
-            let name = link["ifname"]
-                .as_str()
-                .context("a link without a name")?
-                .to_owned();
+            let name = link["ifname"].as_str().context("a link without a name")?.to_owned();
             let offloads = run(netns.command("ethtool").args(["-k", &name]))?;
             snapshot.offloads.insert(name.clone(), offloads);
             snapshot.links.insert(name, link);
         }
         if let Ok(entries) = fs::read_dir(netns.bond_directory()?) {
-            let names = entries
-                .flatten()
-                .map(|entry| entry.file_name().to_string_lossy().into_owned());
+            let names =
+                entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
             snapshot.state_files = names.collect();
             snapshot.state_files.sort();
         }

@@ -100,9 +100,7 @@ impl State {
     /// Whether every slave is attached and has link.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.slaves
-            .iter()
-            .all(|slave| slave.xdp_mode != "none" && slave.mii_status == "up")
+        self.slaves.iter().all(|slave| slave.xdp_mode != "none" && slave.mii_status == "up")
     }
 
     /// Every UMEM of every worker.

@@ -11,12 +11,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use socket2::SockAddr;
 
 /// Commands of the `SIOCETHTOOL` ioctl that set one offload (`linux/ethtool.h`).
-const OFFLOADS: [(&str, u32); 4] = [
-    ("tx checksum", 0x17),
-    ("TSO", 0x1f),
-    ("GSO", 0x24),
-    ("GRO", 0x2c),
-];
+const OFFLOADS: [(&str, u32); 4] =
+    [("tx checksum", 0x17), ("TSO", 0x1f), ("GSO", 0x24), ("GRO", 0x2c)];
 
 #[repr(C)]
 struct EthtoolValue {
@@ -26,12 +22,7 @@ struct EthtoolValue {
 
 /// Turns the offloads of netdev `name` off, in the caller's network namespace.
 pub(crate) fn offloads_off(name: &str) -> Result<()> {
-    let socket = socket_with(
-        AddressFamily::INET,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     for (offload, command) in OFFLOADS {
         let mut value = EthtoolValue { command, value: 0 };
         let mut request = interface_request(name)?;
@@ -126,10 +117,7 @@ pub(crate) unsafe fn own(fd: i32) -> OwnedFd {
 fn interface_request(name: &str) -> Result<libc::ifreq> {
     // SAFETY: `ifreq` is integers, addresses and a pointer; all zeroes is a value of each.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    anyhow::ensure!(
-        name.len() < request.ifr_name.len(),
-        "{name}: more than 15 characters"
-    );
+    anyhow::ensure!(name.len() < request.ifr_name.len(), "{name}: more than 15 characters");
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *to = from.cast_signed();
     }
@@ -137,9 +125,5 @@ fn interface_request(name: &str) -> Result<libc::ifreq> {
 }
 
 fn check(outcome: i32) -> io::Result<()> {
-    if outcome < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if outcome < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

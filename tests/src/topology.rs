@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{BondProcess, Cable, Mac, Netns, Port, XdpMode};
+use crate::{BondProcess, Cable, Mac, Netns, Port};
 
 /// What stands on the switch's side of the two cables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub enum Switch {
     /// Two separate bridge ports, as active-backup wants.
     Plain,
     /// A static link aggregation group, as balance-rr wants: a second bond.
-    StaticLag(XdpMode),
+    StaticLag,
 }
 
 /// A host and a peer behind a switch:
@@ -40,11 +40,8 @@ impl Lan {
 
     /// Builds it. IPv6 is off on every netdev.
     pub fn new(switch_kind: Switch) -> Result<Self> {
-        let (host, switch, peer) = (
-            Netns::new("host")?,
-            Netns::new("switch")?,
-            Netns::new("peer")?,
-        );
+        let (host, switch, peer) =
+            (Netns::new("host")?, Netns::new("switch")?, Netns::new("peer")?);
         for netns in [&host, &switch, &peer] {
             netns.quiet_ipv6()?;
         }
@@ -62,26 +59,16 @@ impl Lan {
                 switch.ip("link set sw1 master br0")?;
                 None
             }
-            Switch::StaticLag(xdp_mode) => {
-                let arguments = format!(
-                    "--iface sw0,sw1 --mode balance-rr --xdp-mode {}",
-                    xdp_mode.name()
-                );
-                let lag = BondProcess::start(&switch, "bond0", &arguments)?;
+            Switch::StaticLag => {
+                let lag =
+                    BondProcess::start(&switch, "bond0", "--iface sw0,sw1 --mode balance-rr")?;
                 switch.ip("link set bond0 master br0")?;
                 switch.ip("link set bond0 up")?;
                 Some(lag)
             }
         };
         switch.ip("link set br0 up")?;
-        Ok(Self {
-            lag,
-            host,
-            switch,
-            peer,
-            cables,
-            port,
-        })
+        Ok(Self { lag, host, switch, peer, cables, port })
     }
 }
 
@@ -99,11 +86,7 @@ impl Wire {
         let (host, peer) = (Netns::new("host")?, Netns::new("peer")?);
         host.quiet_ipv6()?;
         peer.quiet_ipv6()?;
-        let mut wire = Self {
-            host,
-            peer,
-            cables: Vec::new(),
-        };
+        let mut wire = Self { host, peer, cables: Vec::new() };
         for number in 0..cables {
             wire.cables.push(wire.cable(number, queues)?);
         }

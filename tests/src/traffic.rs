@@ -32,10 +32,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self {
-            rate: 80_000,
-            window: 192,
-        }
+        Self { rate: 80_000, window: 192 }
     }
 }
 
@@ -62,10 +59,7 @@ impl Arrivals {
     /// Frames that arrived after one with a higher number.
     #[must_use]
     pub fn out_of_order(&self) -> usize {
-        self.sequence
-            .windows(2)
-            .filter(|pair| pair[1] < pair[0])
-            .count()
+        self.sequence.windows(2).filter(|pair| pair[1] < pair[0]).count()
     }
 }
 
@@ -80,10 +74,8 @@ pub struct Report {
 impl Report {
     fn new(flow: &Flow, arrivals: Vec<Arrivals>) -> Self {
         let mut seen = vec![false; usize::try_from(flow.frames).unwrap_or(usize::MAX)];
-        let mut faults = Faults {
-            altered: arrivals.iter().map(|port| port.altered).sum(),
-            ..Faults::default()
-        };
+        let mut faults =
+            Faults { altered: arrivals.iter().map(|port| port.altered).sum(), ..Faults::default() };
         for slot in arrivals
             .iter()
             .flat_map(|port| &port.sequence)
@@ -98,10 +90,7 @@ impl Report {
     /// Frames received by each netdev, in the order of the sink's.
     #[must_use]
     pub fn counts(&self) -> Vec<usize> {
-        self.arrivals
-            .iter()
-            .map(|port| port.sequence.len())
-            .collect()
+        self.arrivals.iter().map(|port| port.sequence.len()).collect()
     }
 }
 
@@ -127,9 +116,8 @@ impl Sink {
             let socket = port.packet_socket(ETHERTYPE)?;
             let (flow, name) = (sink.flow, port.name.clone());
             let (received, stop) = (Arc::clone(&sink.received), Arc::clone(&sink.stop));
-            sink.listeners.push(thread::spawn(move || {
-                listen(&flow, name, &socket, &received, &stop)
-            }));
+            sink.listeners
+                .push(thread::spawn(move || listen(&flow, name, &socket, &received, &stop)));
         }
         Ok(sink)
     }
@@ -160,10 +148,7 @@ impl Sink {
 /// Sends `flow` through `ports`, the frames in turn, and returns the account of `sink`'s netdevs.
 pub fn exchange(flow: &Flow, from: &[&Port], to: &[&Port]) -> Result<Report> {
     let sink = Sink::open(flow, to)?;
-    let sockets: Result<Vec<_>> = from
-        .iter()
-        .map(|port| port.packet_socket(ETHERTYPE))
-        .collect();
+    let sockets: Result<Vec<_>> = from.iter().map(|port| port.packet_socket(ETHERTYPE)).collect();
     send(flow, &sockets?, Pace::default(), Some(&sink))?;
     sink.finish()
 }
@@ -172,10 +157,7 @@ pub fn exchange(flow: &Flow, from: &[&Port], to: &[&Port]) -> Result<Report> {
 pub fn send(flow: &Flow, sockets: &[PacketSocket], pace: Pace, sink: Option<&Sink>) -> Result<()> {
     let start = Instant::now();
     let mut buffer = [0; MAX_LEN];
-    let mut window = Window {
-        size: pace.window,
-        given_up: 0,
-    };
+    let mut window = Window { size: pace.window, given_up: 0 };
     let ways = u64::try_from(sockets.len())?;
     for sequence in 0..flow.frames {
         if sequence % BURST == 0 {
@@ -236,11 +218,7 @@ fn listen(
     received: &AtomicU64,
     stop: &AtomicBool,
 ) -> Result<Arrivals> {
-    let mut arrivals = Arrivals {
-        port,
-        sequence: Vec::new(),
-        altered: 0,
-    };
+    let mut arrivals = Arrivals { port, sequence: Vec::new(), altered: 0 };
     let (mut buffer, mut scratch) = ([0; 2048], [0; MAX_LEN]);
     while !stop.load(Ordering::Acquire) {
         let Some(length) = socket.receive(&mut buffer)? else {
@@ -258,7 +236,5 @@ fn listen(
 }
 
 fn join<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
-    thread
-        .join()
-        .map_err(|_panic| anyhow!("a listener panicked"))?
+    thread.join().map_err(|_panic| anyhow!("a listener panicked"))?
 }

@@ -16,31 +16,15 @@ native_and_generic!(frames_add_up_when_a_slave_goes_and_comes_back);
 
 fn frames_add_up_when_a_slave_goes_and_comes_back(xdp_mode: XdpMode) -> Result<()> {
     let mut wire = Wire::new(2, 1)?;
-    let arguments = format!(
-        "--iface eth0,eth1 --mode balance-rr --xdp-mode {}",
-        xdp_mode.name()
-    );
+    let arguments = format!("--iface eth0,eth1 --mode balance-rr --xdp-mode {}", xdp_mode.name());
     let mut bond = BondProcess::start(&wire.host, "bond0", &arguments)?;
     let bond0 = bond.port()?;
     let total = at_rest(&mut bond, "before any traffic")?;
 
     // Both directions at once, while a slave goes and comes back, by its name, ten times.
-    let outward = Flow {
-        id: 1,
-        source: bond0.mac,
-        destination: Mac::local(2, 0),
-        frames: 500,
-    };
-    let inward = Flow {
-        id: 2,
-        source: Mac::local(2, 0),
-        destination: bond0.mac,
-        frames: 500,
-    };
-    let sockets = [
-        bond0.packet_socket(ETHERTYPE)?,
-        wire.cables[0].far.packet_socket(ETHERTYPE)?,
-    ];
+    let outward = Flow { id: 1, source: bond0.mac, destination: Mac::local(2, 0), frames: 500 };
+    let inward = Flow { id: 2, source: Mac::local(2, 0), destination: bond0.mac, frames: 500 };
+    let sockets = [bond0.packet_socket(ETHERTYPE)?, wire.cables[0].far.packet_socket(ETHERTYPE)?];
     let done = AtomicBool::new(false);
     thread::scope(|scope| -> Result<()> {
         let [out_socket, in_socket] = sockets;
@@ -58,22 +42,12 @@ fn frames_add_up_when_a_slave_goes_and_comes_back(xdp_mode: XdpMode) -> Result<(
     assert_eq!(at_rest(&mut bond, "after the slave came back")?, total);
 
     // It is a slave like before.
-    let flow = Flow {
-        frames: 20_000,
-        ..outward
-    };
+    let flow = Flow { frames: 20_000, ..outward };
     let far = [&wire.cables[0].far, &wire.cables[1].far];
     let report = exchange(&flow, &[&bond0], &far)?;
     assert_eq!(report.faults, Faults::default());
     assert_eq!(report.counts(), [10_000, 10_000]);
-    let report = exchange(
-        &Flow {
-            frames: 20_000,
-            ..inward
-        },
-        &far,
-        &[&bond0],
-    )?;
+    let report = exchange(&Flow { frames: 20_000, ..inward }, &far, &[&bond0])?;
     assert_eq!(report.faults, Faults::default());
     assert_eq!(at_rest(&mut bond, "at the end")?, total);
     bond.stop()
@@ -81,10 +55,7 @@ fn frames_add_up_when_a_slave_goes_and_comes_back(xdp_mode: XdpMode) -> Result<(
 
 /// Sends `flow` again and again, to whom it may concern.
 fn send_until(done: &AtomicBool, flow: &Flow, sockets: &[PacketSocket]) -> Result<()> {
-    let pace = Pace {
-        rate: 20_000,
-        ..Pace::default()
-    };
+    let pace = Pace { rate: 20_000, ..Pace::default() };
     while !done.load(Ordering::Relaxed) {
         send(flow, sockets, pace, None)?;
     }
@@ -109,21 +80,14 @@ fn replace_slave(wire: &mut Wire, bond: &mut BondProcess, round: u32) -> Result<
 /// Waits until no frame is on its way, checks that each one is in its place, and returns how many there are.
 fn at_rest(bond: &mut BondProcess, when: &str) -> Result<Vec<u64>> {
     let what = format!("{when}: every frame is free or in a fill ring");
-    let state = bond.wait_for(&what, |state| {
-        state
-            .umems()
-            .all(|umem| umem.free + umem.fill == umem.total)
-    })?;
+    let state = bond
+        .wait_for(&what, |state| state.umems().all(|umem| umem.free + umem.fill == umem.total))?;
     assert_adds_up(&state, when);
     Ok(state.umems().map(|umem| umem.total).collect())
 }
 
 fn assert_adds_up(state: &State, when: &str) {
     for umem in state.umems() {
-        assert_eq!(
-            umem.free + umem.held + umem.fill + umem.tx,
-            umem.total,
-            "{when}: {umem:?}"
-        );
+        assert_eq!(umem.free + umem.held + umem.fill + umem.tx, umem.total, "{when}: {umem:?}");
     }
 }

@@ -24,11 +24,7 @@ fn assert_refused(netns: &Netns, arguments: &str, code: i32, words: &[&str]) -> 
 }
 
 fn assert_says(refused: &Finished, arguments: &str, code: i32, words: &[&str]) {
-    assert_eq!(
-        refused.code,
-        Some(code),
-        "bond run {arguments}: {refused:?}"
-    );
+    assert_eq!(refused.code, Some(code), "bond run {arguments}: {refused:?}");
     assert_eq!(refused.stdout, "", "bond run {arguments}");
     for word in words {
         assert!(
@@ -46,30 +42,18 @@ fn an_interface_that_cannot_be_a_slave() -> Result<()> {
     let refused =
         |arguments: &str, words: &[&str]| assert_refused(&wire.host, arguments, ERROR, words);
     refused("bond0 --iface eth0,eth9", &["no interface eth9", "ip link"])?;
-    refused(
-        "bond0 --iface eth0,eth0",
-        &["eth0 is named twice", "each slave once"],
-    )?;
-    refused(
-        "bond0 --iface eth0,lo",
-        &["lo is not an Ethernet interface"],
-    )?;
+    refused("bond0 --iface eth0,eth0", &["eth0 is named twice", "each slave once"])?;
+    refused("bond0 --iface eth0,lo", &["lo is not an Ethernet interface"])?;
     refused("eth0 --iface eth0,eth1", &["eth0", "another name"])?;
     assert_refused(&wire.host, "bond0", USAGE, &["--iface"])?;
 
     wire.host.ip("link set eth1 mtu 1400")?;
-    refused(
-        "bond0 --iface eth0,eth1",
-        &["eth1 has MTU 1400", "ip link set eth1 mtu 1500"],
-    )?;
+    refused("bond0 --iface eth0,eth1", &["eth1 has MTU 1400", "ip link set eth1 mtu 1500"])?;
     wire.host.ip("link set eth1 mtu 1500")?;
 
     wire.host.ip("link add br0 type bridge")?;
     wire.host.ip("link set eth1 master br0")?;
-    refused(
-        "bond0 --iface eth0,eth1",
-        &["eth1 belongs to br0", "ip link set eth1 nomaster"],
-    )
+    refused("bond0 --iface eth0,eth1", &["eth1 belongs to br0", "ip link set eth1 nomaster"])
 }
 
 #[test]
@@ -81,11 +65,7 @@ fn a_name_that_cannot_be_the_bonds() -> Result<()> {
         |arguments: &str, words: &[&str]| assert_refused(&wire.host, arguments, ERROR, words);
     refused(
         "bond0 --iface eth0,eth1",
-        &[
-            "an interface bond0 already",
-            "another name",
-            "ip link del bond0",
-        ],
+        &["an interface bond0 already", "another name", "ip link del bond0"],
     )?;
     refused("eth1 --iface eth0", &["an interface eth1 already"])?;
     refused(
@@ -100,65 +80,28 @@ fn a_name_that_cannot_be_the_bonds() -> Result<()> {
 fn options_that_this_machine_cannot_serve() -> Result<()> {
     let wire = Wire::new(2, 1)?;
     let run = |arguments: &str, code: i32, words: &[&str]| {
-        assert_refused(
-            &wire.host,
-            &format!("bond0 --iface eth0,eth1 {arguments}"),
-            code,
-            words,
-        )
+        assert_refused(&wire.host, &format!("bond0 --iface eth0,eth1 {arguments}"), code, words)
     };
     run(
         "--mode balance-everything",
         USAGE,
         &["balance-everything", "balance-rr", "active-backup"],
     )?;
-    run(
-        "--cores 999",
-        ERROR,
-        &["core 999 is not available", "may use"],
-    )?;
+    run("--cores 999", ERROR, &["core 999 is not available", "may use"])?;
     run("--cores 0,0", ERROR, &["core 0 is named twice"])?;
-    run(
-        "--queues 65",
-        ERROR,
-        &["65 queues are too many", "64 at most"],
-    )?;
+    run("--queues 65", ERROR, &["65 queues are too many", "64 at most"])?;
     run("--queues 2 --cores 0", ERROR, &["2 queues need 2 cores"])?;
-    run(
-        "--queues 2",
-        ERROR,
-        &["eth0 has 1 receive queue", "--queues", "ethtool -L eth0"],
-    )?;
-    run(
-        "--primary eth9",
-        ERROR,
-        &["eth9 is not among the slaves", "eth0"],
-    )?;
-    run(
-        "--primary eth0 --mode balance-rr",
-        ERROR,
-        &["--primary", "active-backup"],
-    )?;
+    run("--queues 2", ERROR, &["eth0 has 1 receive queue", "--queues", "ethtool -L eth0"])?;
+    run("--primary eth9", ERROR, &["eth9 is not among the slaves", "eth0"])?;
+    run("--primary eth0 --mode balance-rr", ERROR, &["--primary", "active-backup"])?;
     run("--miimon 0", ERROR, &["miimon 0", "1 ms or more"])?;
-    run(
-        "--mac 01:00:5e:00:00:01",
-        ERROR,
-        &["01:00:5e:00:00:01", "unicast"],
-    )?;
+    run("--mac 01:00:5e:00:00:01", ERROR, &["01:00:5e:00:00:01", "unicast"])?;
     for xdp_mode in ["auto", "native", "generic"] {
         let arguments = format!("--bind-mode zero-copy --xdp-mode {xdp_mode}");
         run(
             &arguments,
             ERROR,
-            &[
-                "eth0",
-                "zero-copy",
-                if xdp_mode == "generic" {
-                    "native XDP"
-                } else {
-                    "veth"
-                },
-            ],
+            &["eth0", "zero-copy", if xdp_mode == "generic" { "native XDP" } else { "veth" }],
         )?;
     }
     Ok(())
@@ -192,12 +135,7 @@ fn an_interface_or_a_name_of_another_running_bond() -> Result<()> {
         ERROR,
         &["eth1", "another running bond"],
     )?;
-    assert_refused(
-        &wire.host,
-        "bond0 --iface eth2",
-        ERROR,
-        &["bond0 is running already"],
-    )?;
+    assert_refused(&wire.host, "bond0 --iface eth2", ERROR, &["bond0 is running already"])?;
     bond.stop()
 }
 
@@ -214,10 +152,7 @@ fn a_user_without_privileges() -> Result<()> {
     let nobody = 65_534;
     let refused = wire.host.run(|| {
         let mut command = std::process::Command::new(&copy);
-        command
-            .args(["run", "bond0", "--iface", "eth0,eth1"])
-            .uid(nobody)
-            .gid(nobody);
+        command.args(["run", "bond0", "--iface", "eth0,eth1"]).uid(nobody).gid(nobody);
         bounded(&mut command, Duration::from_secs(5))
     })?;
     assert_says(

@@ -22,22 +22,14 @@ fn wire() -> Result<Wire> {
     wire.host.ip("link set eth0 mtu 1400")?;
     wire.host.ip("link set eth1 mtu 1400")?;
     for (name, offload) in [("eth0", "gro"), ("eth0", "gso"), ("eth1", "tx")] {
-        assert!(
-            wire.host
-                .command("ethtool")
-                .args(["-K", name, offload, "on"])
-                .status()?
-                .success()
-        );
+        assert!(wire.host.command("ethtool").args(["-K", name, offload, "on"]).status()?.success());
     }
     Ok(wire)
 }
 
 fn start(netns: &Netns, xdp_mode: XdpMode) -> Result<BondProcess> {
-    let arguments = format!(
-        "--iface eth0,eth1 --xdp-mode {} --mac 02:00:00:00:09:09",
-        xdp_mode.name()
-    );
+    let arguments =
+        format!("--iface eth0,eth1 --xdp-mode {} --mac 02:00:00:00:09:09", xdp_mode.name());
     BondProcess::start(netns, "bond0", &arguments)
 }
 
@@ -47,18 +39,10 @@ fn a_signal_to_end_leaves_everything_as_it_was(xdp_mode: XdpMode) -> Result<()> 
     for signal in [Signal::TERM, Signal::INT] {
         let mut bond = start(&wire.host, xdp_mode)?;
         let during = Snapshot::take(&wire.host)?;
-        assert_eq!(
-            during.links(),
-            ["bond0", "bond0-xsk", "eth0", "eth1", "lo"],
-            "{signal:?}"
-        );
+        assert_eq!(during.links(), ["bond0", "bond0-xsk", "eth0", "eth1", "lo"], "{signal:?}");
         for name in ["bond0", "eth0", "eth1"] {
             let address = during.link(name).map(|link| link["address"].clone());
-            assert_eq!(
-                address,
-                Some("02:00:00:00:09:09".into()),
-                "{signal:?}: {name}"
-            );
+            assert_eq!(address, Some("02:00:00:00:09:09".into()), "{signal:?}: {name}");
         }
         assert_eq!(bond.end(signal)?.code(), Some(0), "{signal:?}");
         assert_eq!(Snapshot::take(&wire.host)?, before, "{signal:?}");
@@ -93,8 +77,7 @@ fn a_kill_leaves_working_netdevs_and_cleanup_restores_them(xdp_mode: XdpMode) ->
             "{}: {samples:?}",
             cable.near.name
         );
-        wire.host
-            .ip(&format!("address del {address} dev {}", cable.near.name))?;
+        wire.host.ip(&format!("address del {address} dev {}", cable.near.name))?;
     }
 
     let shown = bond(&wire.host, "show bond0")?;
@@ -115,16 +98,8 @@ fn the_next_start_restores_what_a_kill_left(xdp_mode: XdpMode) -> Result<()> {
     let next = start(&wire.host, xdp_mode)?;
     let bond0 = next.port()?;
     // So few that none is longer than the MTU allows here.
-    let flow = Flow {
-        id: 1,
-        source: bond0.mac,
-        destination: Mac::local(2, 0),
-        frames: 1300,
-    };
-    assert_eq!(
-        exchange(&flow, &[&bond0], &[&wire.cables[0].far])?.faults,
-        Faults::default()
-    );
+    let flow = Flow { id: 1, source: bond0.mac, destination: Mac::local(2, 0), frames: 1300 };
+    assert_eq!(exchange(&flow, &[&bond0], &[&wire.cables[0].far])?.faults, Faults::default());
     next.stop()?;
     assert_eq!(Snapshot::take(&wire.host)?, before);
     Ok(())

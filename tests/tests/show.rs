@@ -4,10 +4,7 @@ use anyhow::Result;
 use bond_tests::{BondProcess, Wire, XdpMode, bond, native_and_generic};
 use serde_json::Value;
 
-native_and_generic!(
-    the_json_has_the_promised_keys_and_values,
-    the_text_has_the_kernels_words
-);
+native_and_generic!(the_json_has_the_promised_keys_and_values, the_text_has_the_kernels_words);
 
 const BOND: &[(&str, &str)] = &[
     ("ifname", "string"),
@@ -80,15 +77,11 @@ fn assert_keys(value: &Value, keys: &[(&str, &str)]) {
 /// A bond that has seen one failover, from eth1 to eth0.
 fn after_a_failover(xdp_mode: XdpMode) -> Result<(BondProcess, Wire)> {
     let wire = Wire::new(2, 1)?;
-    let arguments = format!(
-        "--iface eth0,eth1 --primary eth1 --miimon 20 --xdp-mode {}",
-        xdp_mode.name()
-    );
+    let arguments =
+        format!("--iface eth0,eth1 --primary eth1 --miimon 20 --xdp-mode {}", xdp_mode.name());
     let mut bond = BondProcess::start(&wire.host, "bond0", &arguments)?;
     wire.cables[1].pull()?;
-    bond.wait_for("eth0 is active", |state| {
-        state.active_slave.as_deref() == Some("eth0")
-    })?;
+    bond.wait_for("eth0 is active", |state| state.active_slave.as_deref() == Some("eth0"))?;
     Ok((bond, wire))
 }
 
@@ -127,11 +120,7 @@ fn the_json_has_the_promised_keys_and_values(xdp_mode: XdpMode) -> Result<()> {
         ("/failovers/last/from", "eth1"),
         ("/failovers/last/to", "eth0"),
     ] {
-        assert_eq!(
-            state.pointer(pointer),
-            Some(&Value::from(expected)),
-            "{pointer}"
-        );
+        assert_eq!(state.pointer(pointer), Some(&Value::from(expected)), "{pointer}");
     }
     for (pointer, expected) in [
         ("/miimon", 20),
@@ -145,11 +134,7 @@ fn the_json_has_the_promised_keys_and_values(xdp_mode: XdpMode) -> Result<()> {
         ("/slaves/1/link_failure_count", 1),
         ("/failovers/count", 1),
     ] {
-        assert_eq!(
-            state.pointer(pointer),
-            Some(&Value::from(expected)),
-            "{pointer}"
-        );
+        assert_eq!(state.pointer(pointer), Some(&Value::from(expected)), "{pointer}");
     }
     running.stop()
 }
@@ -167,39 +152,16 @@ fn the_text_has_the_kernels_words(xdp_mode: XdpMode) -> Result<()> {
         lines.map(|value| value.trim().to_owned()).collect()
     };
     assert_eq!(values("Primary Slave"), ["eth1"], "{}", shown.stdout);
-    assert_eq!(
-        values("Currently Active Slave"),
-        ["eth0"],
-        "{}",
-        shown.stdout
-    );
-    assert_eq!(
-        values("Slave Interface"),
-        ["eth0", "eth1"],
-        "{}",
-        shown.stdout
-    );
+    assert_eq!(values("Currently Active Slave"), ["eth0"], "{}", shown.stdout);
+    assert_eq!(values("Slave Interface"), ["eth0", "eth1"], "{}", shown.stdout);
     assert_eq!(values("Link Failure Count"), ["0", "1"], "{}", shown.stdout);
-    assert_eq!(
-        values("MII Polling Interval (ms)"),
-        ["20"],
-        "{}",
-        shown.stdout
-    );
+    assert_eq!(values("MII Polling Interval (ms)"), ["20"], "{}", shown.stdout);
     for word in ["active-backup", xdp_mode.name(), "eth1: no carrier"] {
-        assert!(
-            shown.stdout.contains(word),
-            "no {word:?} in {}",
-            shown.stdout
-        );
+        assert!(shown.stdout.contains(word), "no {word:?} in {}", shown.stdout);
     }
     running.stop()?;
     let shown = bond(&wire.host, "show bond0")?;
     assert_eq!((shown.code, shown.stdout.as_str()), (Some(3), ""));
-    assert!(
-        shown.stderr.contains("bond0 is not running"),
-        "{}",
-        shown.stderr
-    );
+    assert!(shown.stderr.contains("bond0 is not running"), "{}", shown.stderr);
     Ok(())
 }

@@ -17,30 +17,13 @@ fn two_bonds_work_side_by_side(xdp_mode: XdpMode) -> Result<()> {
     let wire = Wire::new(4, 2)?;
     let before = Snapshot::take(&wire.host)?;
     let arguments = format!("--xdp-mode {} --queues 2 --cores 0,1", xdp_mode.name());
-    let first = BondProcess::start(
-        &wire.host,
-        "bond0",
-        &format!("--iface eth0,eth1 {arguments}"),
-    )?;
-    let second = BondProcess::start(
-        &wire.host,
-        "bond1",
-        &format!("--iface eth2,eth3 {arguments}"),
-    )?;
+    let first = BondProcess::start(&wire.host, "bond0", &format!("--iface eth0,eth1 {arguments}"))?;
+    let second =
+        BondProcess::start(&wire.host, "bond1", &format!("--iface eth2,eth3 {arguments}"))?;
     for bond in [&first, &second] {
         let state = bond.show()?;
-        assert_eq!(
-            state
-                .workers
-                .iter()
-                .map(|worker| worker.core)
-                .collect::<Vec<_>>(),
-            [0, 1]
-        );
-        assert!(
-            state.slaves.iter().all(|slave| slave.queues == 2),
-            "{state:#?}"
-        );
+        assert_eq!(state.workers.iter().map(|worker| worker.core).collect::<Vec<_>>(), [0, 1]);
+        assert!(state.slaves.iter().all(|slave| slave.queues == 2), "{state:#?}");
     }
 
     let (bond0, bond1) = (first.port()?, second.port()?);
@@ -93,19 +76,11 @@ fn exchange_on_queue(cpu: usize, from: &Port, to: &Port) -> Result<Report> {
     let mut set = CpuSet::new();
     set.set(cpu);
     sched_setaffinity(None, &set)?;
-    let flow = Flow {
-        id: 1,
-        source: from.mac,
-        destination: Mac::BROADCAST,
-        frames: FRAMES,
-    };
+    let flow = Flow { id: 1, source: from.mac, destination: Mac::BROADCAST, frames: FRAMES };
     let sink = Sink::open(&flow, &[to])?;
     let socket = from.packet_socket(ETHERTYPE)?;
     socket.queue_by_cpu()?;
-    let pace = Pace {
-        rate: 30_000,
-        ..Pace::default()
-    };
+    let pace = Pace { rate: 30_000, ..Pace::default() };
     send(&flow, &[socket], pace, Some(&sink))?;
     sink.finish()
 }
