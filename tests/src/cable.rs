@@ -48,6 +48,17 @@ impl Port {
     }
 }
 
+/// When the kernel tells that the near end of a cable lost its carrier (`linkwatch_urgent_event`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkEvents {
+    /// At once, as of every veth whose ifindex differs from its peer's, and of the slaves of a kernel bond.
+    Prompt,
+    /// Up to a second later, as of a NIC: only one such event a second is told at once.
+    ///
+    /// A veth is treated like that when both ends, in two namespaces, happen to have the same ifindex.
+    Late,
+}
+
 /// A veth pair. `near` is the side under test, `far` the switch's or the peer's.
 #[derive(Clone, Debug)]
 pub struct Cable {
@@ -57,12 +68,13 @@ pub struct Cable {
 
 impl Cable {
     /// Joins two netdevs that do not exist yet, with `queues` queues on both ends, and sets both up.
-    ///
-    /// No two ends have the same ifindex: the kernel tells at once of a veth's carrier only when its index differs from
-    /// the other end's (`linkwatch_urgent_event`), and else up to a second late. Nobody waits for that in a switch.
-    pub fn connect(near: Port, far: Port, queues: u32) -> Result<Self> {
+    pub fn connect(near: Port, far: Port, queues: u32, link_events: LinkEvents) -> Result<Self> {
         let queue_counts = format!("numtxqueues {queues} numrxqueues {queues}");
-        let [near_index, far_index] = [(); 2].map(|()| NEXT_INDEX.fetch_add(1, Ordering::Relaxed));
+        let near_index = NEXT_INDEX.fetch_add(2, Ordering::Relaxed);
+        let far_index = match link_events {
+            LinkEvents::Prompt => near_index + 1,
+            LinkEvents::Late => near_index,
+        };
         near.netns.ip(&format!(
             "link add {} index {near_index} address {} {queue_counts} type veth \
              peer name {} index {far_index} address {} {queue_counts} netns {}",

@@ -20,14 +20,14 @@ mod traffic;
 mod xdp_mode;
 
 pub use bpf::ForeignXdp;
-pub use cable::{Cable, Port};
+pub use cable::{Cable, LinkEvents, Port};
 pub use command::{Finished, bounded, wait_until};
 pub use echo::{Echo, EchoServer, Sample, Samples, internet_checksum};
 pub use frame::{ETHERTYPE, Flow, Mac};
 pub use guard::set_interrupt_status;
 pub use netns::Netns;
 pub use packet::{ALL_ETHERTYPES, PacketSocket};
-pub use process::{BondProcess, binary, bond};
+pub use process::{BondProcess, binary, bond, built};
 pub use snapshot::Snapshot;
 pub use state::{Failover, Failovers, Host, Slave, State, Umem, Worker};
 pub use topology::{Lan, Switch, Wire};

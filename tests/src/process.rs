@@ -21,20 +21,20 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// The command `bond`: what the environment variable `BOND_BIN` names, else the one built beside this program.
 pub fn binary() -> Result<PathBuf> {
-    let path = match env::var_os("BOND_BIN") {
-        Some(path) => path.into(),
-        None => {
-            let exe = env::current_exe()?;
-            let profile = exe
-                .ancestors()
-                .skip(1)
-                .find(|dir| !dir.ends_with("deps"))
-                .context("no target directory")?;
-            profile.join("bond")
-        }
-    };
-    fs::canonicalize(&path)
-        .with_context(|| format!("{}: build it with `cargo build -p bond-user`", path.display()))
+    env::var_os("BOND_BIN").map_or_else(|| built("bond"), |path| Ok(fs::canonicalize(path)?))
+}
+
+/// The program `name` of this workspace, built beside this one.
+pub fn built(name: &str) -> Result<PathBuf> {
+    let exe = env::current_exe()?;
+    let profile = exe
+        .ancestors()
+        .skip(1)
+        .find(|dir| !dir.ends_with("deps"))
+        .context("no target directory")?;
+    let path = profile.join(name);
+    ensure!(path.exists(), "there is no {}: build it with `cargo build`", path.display());
+    Ok(path)
 }
 
 /// Runs `bond` inside `netns` with `arguments`, split at blanks, to its end.

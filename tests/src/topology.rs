@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{BondProcess, Cable, Mac, Netns, Port};
+use crate::{BondProcess, Cable, LinkEvents, Mac, Netns, Port};
 
 /// What stands on the switch's side of the two cables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,16 +40,21 @@ impl Lan {
 
     /// Builds it. IPv6 is off on every netdev.
     pub fn new(switch_kind: Switch) -> Result<Self> {
+        Self::with_link_events(switch_kind, LinkEvents::Prompt)
+    }
+
+    /// Builds it with the link events of the host's two cables chosen.
+    pub fn with_link_events(switch_kind: Switch, link_events: LinkEvents) -> Result<Self> {
         let (host, switch, peer) =
             (Netns::new("host")?, Netns::new("switch")?, Netns::new("peer")?);
         for netns in [&host, &switch, &peer] {
             netns.quiet_ipv6()?;
         }
-        let cables = [
-            cable(&host, "eth0", &switch, "sw0", 0, 1)?,
-            cable(&host, "eth1", &switch, "sw1", 1, 1)?,
-        ];
-        let port = cable(&peer, "eth0", &switch, "port", 2, 1)?;
+        let cable = |number| numbered_cable([&host, &switch], "sw", number, 1, link_events);
+        let cables = [cable(0)?, cable(1)?];
+        let near = Port::new(&peer, "eth0", Mac::local(3, 0));
+        let far = Port::new(&switch, "port", Mac::local(3, 1));
+        let port = Cable::connect(near, far, 1, LinkEvents::Prompt)?;
         port.near.add_address(&format!("{}/24", Self::PEER))?;
         switch.ip("link add br0 type bridge mcast_snooping 0")?;
         switch.ip("link set port master br0")?;
@@ -95,27 +100,20 @@ impl Wire {
 
     /// Lays cable `number`, which must not be there.
     pub fn cable(&self, number: u8, queues: u32) -> Result<Cable> {
-        cable(
-            &self.host,
-            &format!("eth{number}"),
-            &self.peer,
-            &format!("w{number}"),
-            number,
-            queues,
-        )
+        numbered_cable([&self.host, &self.peer], "w", number, queues, LinkEvents::Prompt)
     }
 }
 
-/// Joins two namespaces; the MACs are `02:00:00:00:01:<number>` near and `02:00:00:00:02:<number>` far.
-fn cable(
-    near: &Netns,
-    near_name: &str,
-    far: &Netns,
-    far_name: &str,
+/// Joins `eth<number>` near to `<far_prefix><number>` far; the MACs are `02:00:00:00:01:<number>` near and
+/// `02:00:00:00:02:<number>` far.
+fn numbered_cable(
+    [near, far]: [&Netns; 2],
+    far_prefix: &str,
     number: u8,
     queues: u32,
+    link_events: LinkEvents,
 ) -> Result<Cable> {
-    let near = Port::new(near, near_name, Mac::local(1, number));
-    let far = Port::new(far, far_name, Mac::local(2, number));
-    Cable::connect(near, far, queues)
+    let near = Port::new(near, &format!("eth{number}"), Mac::local(1, number));
+    let far = Port::new(far, &format!("{far_prefix}{number}"), Mac::local(2, number));
+    Cable::connect(near, far, queues, link_events)
 }

@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use bond_tests::{
-    ALL_ETHERTYPES, BondProcess, Echo, EchoServer, Faults, Flow, Lan, Mac, PacketSocket, Switch,
-    Wire, XdpMode, exchange, native_and_generic,
+    ALL_ETHERTYPES, BondProcess, Echo, EchoServer, Faults, Flow, Lan, LinkEvents, Mac,
+    PacketSocket, Switch, Wire, XdpMode, exchange, native_and_generic,
 };
 
 const PERIOD: Duration = Duration::from_millis(1);
@@ -18,6 +18,7 @@ const DWELL: Duration = Duration::from_millis(250);
 
 native_and_generic!(
     active_backup_is_silent_for_a_few_milliseconds,
+    the_carrier_poll_outruns_late_link_events,
     active_backup_goes_back_to_its_primary_without_loss,
     balance_rr_leaves_the_dead_slave_and_takes_it_back,
     a_failover_is_announced,
@@ -25,7 +26,10 @@ native_and_generic!(
 
 /// An active-backup bond over [`Lan`], with its address set and the peer's known.
 fn bonded(xdp_mode: XdpMode, arguments: &str) -> Result<(BondProcess, Lan)> {
-    let lan = Lan::new(Switch::Plain)?;
+    bonded_over(Lan::new(Switch::Plain)?, xdp_mode, arguments)
+}
+
+fn bonded_over(lan: Lan, xdp_mode: XdpMode, arguments: &str) -> Result<(BondProcess, Lan)> {
     let arguments = format!(
         "--iface eth0,eth1 --mode active-backup --xdp-mode {} {arguments}",
         xdp_mode.name()
@@ -79,6 +83,28 @@ fn active_backup_is_silent_for_a_few_milliseconds(xdp_mode: XdpMode) -> Result<(
     for (pull, (plug, next)) in pulls.iter().zip(&pulls[1..]).enumerate() {
         assert_eq!(samples.between(plug.1, next.0).lost(), 0, "after plug {pull}");
     }
+    bond.stop()
+}
+
+/// A NIC's lost carrier is told up to a second late when another one's was told just before. Two NICs at one switch that
+/// goes away are such a case; here a cable that is none of the bond's is pulled first.
+fn the_carrier_poll_outruns_late_link_events(xdp_mode: XdpMode) -> Result<()> {
+    let lan = Lan::with_link_events(Switch::Plain, LinkEvents::Late)?;
+    let bystander = Lan::with_link_events(Switch::Plain, LinkEvents::Late)?;
+    let (mut bond, lan) = bonded_over(lan, xdp_mode, "--miimon 10")?;
+    let echo = Echo::icmp(&lan.host, Lan::PEER, PERIOD)?;
+    thread::sleep(DWELL);
+    bystander.cables[0].pull()?;
+    let pulled = Instant::now();
+    lan.cables[0].pull()?;
+    let state =
+        bond.wait_for("eth1 is active", |state| state.active_slave.as_deref() == Some("eth1"))?;
+    let reason = state.failovers.last.context("no failover is told of")?.reason;
+    assert_eq!(reason, "eth0: no carrier, seen by carrier poll");
+    thread::sleep(2 * DWELL);
+    let outage = echo.samples().between(pulled - DWELL, pulled + DWELL).outage(PERIOD);
+    println!("{}: outage {outage:?}", xdp_mode.name());
+    assert!(outage <= Duration::from_millis(20), "{outage:?}");
     bond.stop()
 }
 

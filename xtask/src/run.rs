@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use bond_tests::Switch;
 use clap::Args;
 use serde_json::Value;
 
@@ -20,6 +21,8 @@ use crate::command::{command, is_root};
 
 /// Names the `bond` to run; nothing is built then.
 const BOND_BIN: &str = "BOND_BIN";
+/// The options that clap must see before it takes all the rest for `bond run`.
+const OURS: [&str; 7] = ["--iface", "-i", "--mode", "--xdp-mode", "--hold", "--json", "--rate"];
 
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
@@ -40,6 +43,14 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
+    /// What the mode asks of a switch.
+    fn switch(&self) -> Switch {
+        match self.mode.as_deref() {
+            Some("balance-rr" | "0") => Switch::StaticLag,
+            _ => Switch::Plain,
+        }
+    }
+
     /// The options for `bond run`, without the interfaces.
     fn bond_options(&self) -> Vec<String> {
         let named = [("--mode", &self.mode), ("--xdp-mode", &self.xdp_mode)];
@@ -51,19 +62,18 @@ impl RunArgs {
 
 #[expect(clippy::needless_pass_by_value, reason = "the arguments are handed over for good")]
 pub(crate) fn run(args: RunArgs) -> Result<()> {
-    if let Some(late) = args
-        .rest
-        .iter()
-        .find(|arg| ["--iface", "-i", "--hold", "--json", "--rate"].contains(&&***arg))
+    let options = args.bond_options();
+    if let Some(late) =
+        args.rest.iter().find(|arg| OURS.contains(&arg.split('=').next().unwrap_or(arg)))
     {
         bail!(
-            "put {late} before the other options of `bond run` ({})",
-            args.bond_options().join(" ")
+            "put {late} before the other options of `bond run`, which are: {}",
+            args.rest.join(" ")
         );
     }
     let chosen = env::var_os(BOND_BIN).map(PathBuf::from);
     match (&args.iface, &chosen) {
-        (None, Some(_)) if is_root() => lab::run(&args.lab, &args.bond_options()),
+        (None, Some(_)) if is_root() => lab::run(&args.lab, args.switch(), &options),
         // The lab needs root and a bond: once more, with both.
         (None, _) => become_root(
             &chosen.map_or_else(build, Ok)?,
@@ -72,7 +82,6 @@ pub(crate) fn run(args: RunArgs) -> Result<()> {
         ),
         (Some(iface), _) => {
             let bond = chosen.map_or_else(build, Ok)?;
-            let options = args.bond_options();
             let arguments = ["run", "bond0", "--iface", iface]
                 .into_iter()
                 .chain(options.iter().map(String::as_str));

@@ -17,6 +17,8 @@ use super::{
 const HOST: &str = "10.3.3.120";
 /// How long each state of the cables is kept.
 const DWELL: Duration = Duration::from_secs(1);
+/// A reply that takes longer is lost.
+const LAST_REPLY: Duration = Duration::from_millis(200);
 
 /// Options of the lab only.
 #[derive(Args, Debug)]
@@ -33,14 +35,15 @@ pub(super) struct LabArgs {
 }
 
 /// Builds the lab, tells its story, and takes it away.
-pub(super) fn run(args: &LabArgs, bond_options: &[String]) -> Result<()> {
+pub(super) fn run(args: &LabArgs, switch: Switch, bond_options: &[String]) -> Result<()> {
     let timeline = Timeline::new(args.json);
-    let lab = Lab::build(bond_options, &timeline)?;
-    let outcome = lab.story(args.rate, &timeline)?;
+    let period = Duration::from_secs(1) / args.rate;
+    let lab = Lab::build(switch, bond_options, &timeline)?;
+    let outcome = lab.story(period, &timeline)?;
     if args.json {
         println!("{}", serde_json::to_string(&outcome)?);
     } else {
-        lab.summarise(&outcome, &timeline)?;
+        lab.summarise(&outcome, period, &timeline)?;
     }
     if args.hold {
         set_interrupt_status(i32::from(!outcome.failings.is_empty()));
@@ -63,11 +66,7 @@ struct Lab {
 }
 
 impl Lab {
-    fn build(bond_options: &[String], timeline: &Timeline) -> Result<Self> {
-        let round_robin = bond_options
-            .windows(2)
-            .any(|pair| pair[0] == "--mode" && ["balance-rr", "0"].contains(&&*pair[1]));
-        let switch = if round_robin { Switch::StaticLag } else { Switch::Plain };
+    fn build(switch: Switch, bond_options: &[String], timeline: &Timeline) -> Result<Self> {
         timeline.line(picture(switch));
         let lan = Lan::new(switch)?;
         timeline.now(Tone::Plain, "the cables are laid");
@@ -94,33 +93,25 @@ impl Lab {
     }
 
     /// Pings go from the host to the peer while one cable after the other is pulled and plugged in again.
-    fn story(&self, rate: u32, timeline: &Timeline) -> Result<Outcome> {
-        let period = Duration::from_secs(1) / rate;
+    fn story(&self, period: Duration, timeline: &Timeline) -> Result<Outcome> {
         let echo = Echo::icmp(&self.lan.host, Lan::PEER, period)?;
         let answered =
             || Ok(echo.samples().0.iter().any(|sample| sample.rtt.is_some()).then_some(()));
         wait_until("the peer answers", Duration::from_secs(5), answered)?;
         let start = Instant::now();
-        timeline.at(
-            start,
-            Tone::Plain,
-            format_args!("{HOST} pings {}, {rate} times a second", Lan::PEER),
-        );
+        let pings = format!("{HOST} pings {} every {period:?}", Lan::PEER);
+        timeline.at(start, Tone::Plain, pings);
         thread::sleep(DWELL);
 
-        let mut pulls = Vec::new();
-        for _ in 0..2 {
-            let next = self
-                .bond
-                .show()?
-                .active_slave
-                .map_or(pulls.len(), |active| usize::from(active == "eth1"));
-            pulls.push(self.pull_and_plug(next, &echo, period, timeline)?);
-        }
+        let first = usize::from(self.bond.show()?.active_slave.as_deref() == Some("eth1"));
+        let pulls: Result<Vec<_>> = [first, 1 - first]
+            .into_iter()
+            .map(|number| self.pull_and_plug(number, &echo, period, timeline))
+            .collect();
         let end = Instant::now();
-        thread::sleep(DWELL / 5); // for the last replies
+        thread::sleep(LAST_REPLY);
         let samples = echo.samples().between(start, end);
-        Ok(Outcome::new(&samples, period, &pulls, &self.bond.show()?))
+        Ok(Outcome::new(&samples, period, &pulls?, &self.bond.show()?))
     }
 
     fn pull_and_plug(
@@ -130,51 +121,53 @@ impl Lab {
         period: Duration,
         timeline: &Timeline,
     ) -> Result<Pull> {
-        let cable = &self.lan.cables[number];
-        let [slave, other] =
-            [number, 1 - number].map(|number| self.lan.cables[number].near.name.clone());
+        let [cable, other] = [number, 1 - number].map(|number| &self.lan.cables[number]);
+        let (slave, other) = (cable.near.name.clone(), other.near.name.clone());
+        let takes_over = self.bond.show()?.active_slave.as_ref() == Some(&slave);
         let at = Instant::now();
         cable.pull()?;
         timeline.at(at, Tone::Action, format_args!("the cable of {slave} is pulled"));
         thread::sleep(DWELL);
 
         let active = self.bond.show()?.active_slave;
-        let until = Instant::now();
-        let pull = Pull { slave, other, at, until, active };
-        let pings = pull.pings(&echo.samples().between(at - DWELL, until - DWELL / 5));
+        let pull = Pull { slave, other, at, until: Instant::now(), active };
+        let pings = pull.pings(&echo.samples().between(at - DWELL, pull.until - LAST_REPLY));
         let outage = pings.outage(period);
-        let role = if pull.active.is_some() { "takes over" } else { "goes on alone" };
-        let text = format!(
-            "{} {role}: {} pings lost, outage {:.1} ms",
-            pull.other,
-            pings.lost(),
-            milliseconds(outage)
-        );
-        timeline.at(at + outage, Tone::Good, text);
+        let role = if takes_over { "takes over" } else { "goes on alone" };
+        let lost = match pings.lost() {
+            0 => "no ping is lost".to_owned(),
+            lost => format!("{lost} lost, outage {:.1} ms", milliseconds(outage)),
+        };
+        timeline.at(at + outage, Tone::Good, format_args!("{} {role}: {lost}", pull.other));
 
         cable.plug()?;
-        timeline.at(until, Tone::Action, format_args!("it is plugged in again"));
-        wait_until("every slave is up", DWELL, || Ok(self.bond.show()?.is_whole().then_some(())))?;
-        let role = if pull.active.is_some() { "the backup" } else { "in turn again" };
-        timeline.now(Tone::Good, format_args!("{} is back, {role}", pull.slave));
+        timeline.at(pull.until, Tone::Action, "it is plugged in again");
+        let back = wait_until("every slave is up", DWELL, || {
+            let state = self.bond.show()?;
+            let role = state.slave(&pull.slave).map(|slave| slave.state.clone());
+            Ok(role.filter(|_| state.is_whole()))
+        })?;
+        timeline.now(Tone::Good, format_args!("{} is back: {back}", pull.slave));
         thread::sleep(DWELL);
         Ok(pull)
     }
 
-    fn summarise(&self, outcome: &Outcome, timeline: &Timeline) -> Result<()> {
-        let outages: Vec<_> =
-            outcome.outages_ms.iter().map(|outage| format!("{outage:.1} ms")).collect();
+    fn summarise(&self, outcome: &Outcome, period: Duration, timeline: &Timeline) -> Result<()> {
+        let readable = |outage: &f64| match outage {
+            0.0 => format!("below {period:?}"),
+            _ => format!("{outage:.1} ms"),
+        };
+        let outages: Vec<_> = outcome.outages_ms.iter().map(readable).collect();
         timeline.line(format_args!("\n  pings     {} sent, {} lost", outcome.sent, outcome.lost));
         timeline.line(format_args!("  outages   {}", outages.join(", ")));
         for slave in &self.bond.show()?.slaves {
             let (name, sent, received) = (&slave.ifname, slave.tx_packets, slave.rx_packets);
             timeline.line(format_args!("  {name:<8}  {sent} frames sent, {received} received"));
         }
-        let verdict = match outcome.failings.len() {
-            0 => {
-                timeline.tone(Tone::Good, "bond0 did its job: two cables pulled, the pings went on")
-            }
-            _ => timeline.tone(Tone::Bad, "bond0 did not do its job"),
+        let verdict = if outcome.failings.is_empty() {
+            timeline.tone(Tone::Good, "bond0 did its job: two cables pulled, the pings went on")
+        } else {
+            timeline.tone(Tone::Bad, "bond0 did not do its job")
         };
         timeline.line(format_args!("\n{verdict}"));
         Ok(())
