@@ -32,9 +32,7 @@ pub(crate) struct SetupArgs {
 }
 
 pub(crate) fn setup(args: &SetupArgs) -> Result<()> {
-    let needs = args
-        .need
-        .map_or_else(|| vec![Need::Test, Need::Ebpf], |need| vec![need]);
+    let needs = args.need.map_or_else(|| vec![Need::Test, Need::Ebpf], |need| vec![need]);
     for need in needs {
         match need {
             Need::Build | Need::Test => ensure(need)?,
@@ -71,58 +69,23 @@ struct Part {
 }
 
 const fn part(need: Need, probe: Probe, debian: &'static str, fedora: &'static str) -> Part {
-    Part {
-        need,
-        probe,
-        debian,
-        fedora,
-    }
+    Part { need, probe, debian, fedora }
 }
 
 const PARTS: [Part; 13] = [
     part(Need::Build, Probe::Program("cc"), "gcc", "gcc"),
-    part(
-        Need::Build,
-        Probe::Header("stdio.h"),
-        "libc6-dev",
-        "glibc-devel",
-    ),
-    part(
-        Need::Build,
-        Probe::Header("linux/if_xdp.h"),
-        "linux-libc-dev",
-        "kernel-headers",
-    ),
+    part(Need::Build, Probe::Header("stdio.h"), "libc6-dev", "glibc-devel"),
+    part(Need::Build, Probe::Header("linux/if_xdp.h"), "linux-libc-dev", "kernel-headers"),
     part(Need::Build, Probe::Program("make"), "make", "make"),
-    part(
-        Need::Build,
-        Probe::Program("pkg-config"),
-        "pkg-config",
-        "pkgconf-pkg-config",
-    ),
+    part(Need::Build, Probe::Program("pkg-config"), "pkg-config", "pkgconf-pkg-config"),
     part(Need::Build, Probe::Program("m4"), "m4", "m4"),
     part(Need::Build, Probe::Program("clang"), "clang", "clang"),
     part(Need::Build, Probe::Libclang, "libclang-dev", "clang-devel"),
-    part(
-        Need::Build,
-        Probe::Header("libelf.h"),
-        "libelf-dev",
-        "elfutils-libelf-devel",
-    ),
-    part(
-        Need::Build,
-        Probe::Header("zlib.h"),
-        "zlib1g-dev",
-        "zlib-devel",
-    ),
+    part(Need::Build, Probe::Header("libelf.h"), "libelf-dev", "elfutils-libelf-devel"),
+    part(Need::Build, Probe::Header("zlib.h"), "zlib1g-dev", "zlib-devel"),
     part(Need::Build, Probe::Program("ip"), "iproute2", "iproute"),
     part(Need::Test, Probe::Program("ethtool"), "ethtool", "ethtool"),
-    part(
-        Need::Ebpf,
-        Probe::Llvm("include/llvm-c/Core.h"),
-        "llvm-22-dev",
-        "llvm-devel",
-    ),
+    part(Need::Ebpf, Probe::Llvm("include/llvm-c/Core.h"), "llvm-22-dev", "llvm-devel"),
 ];
 
 /// Directories in which parts are looked for.
@@ -158,12 +121,7 @@ impl Places {
                 .map(|entry| entry.path().join("lib")),
         );
 
-        Self {
-            programs,
-            headers,
-            libraries,
-            llvm: ebpf::llvm_prefix(),
-        }
+        Self { programs, headers, libraries, llvm: ebpf::llvm_prefix() }
     }
 
     fn has(&self, probe: &Probe) -> bool {
@@ -175,9 +133,7 @@ impl Places {
             Probe::Llvm(name) => self.llvm.join(name).is_file(),
             Probe::Libclang => self.libraries.iter().any(|place| {
                 let files = fs::read_dir(place).into_iter().flatten().flatten();
-                files
-                    .map(|file| file.file_name())
-                    .any(|name| is_libclang(&name.to_string_lossy()))
+                files.map(|file| file.file_name()).any(|name| is_libclang(&name.to_string_lossy()))
             }),
         }
     }
@@ -185,24 +141,17 @@ impl Places {
     fn missing(&self, need: Need) -> Vec<&'static Part> {
         let asked =
             |part: &&Part| part.need == need || (need == Need::Test && part.need == Need::Build);
-        PARTS
-            .iter()
-            .filter(asked)
-            .filter(|part| !self.has(&part.probe))
-            .collect()
+        PARTS.iter().filter(asked).filter(|part| !self.has(&part.probe)).collect()
     }
 }
 
 /// Names under which bindgen looks for it: `libclang.so`, `libclang.so.1`, `libclang-14.so.1`.
 fn is_libclang(name: &str) -> bool {
-    name.strip_prefix("libclang")
-        .and_then(|rest| rest.split_once(".so"))
-        .is_some_and(|(version, _)| {
-            version
-                .trim_start_matches('-')
-                .chars()
-                .all(|c| c.is_ascii_digit() || c == '.')
-        })
+    name.strip_prefix("libclang").and_then(|rest| rest.split_once(".so")).is_some_and(
+        |(version, _)| {
+            version.trim_start_matches('-').chars().all(|c| c.is_ascii_digit() || c == '.')
+        },
+    )
 }
 
 /// Makes sure that all `need` asks for is there, installing what is not.
@@ -214,16 +163,9 @@ pub(crate) fn ensure(need: Need) -> Result<()> {
     let missing = Places::here().missing(need);
     if !missing.is_empty() {
         install(&missing)?;
-        let still: Vec<_> = Places::here()
-            .missing(need)
-            .iter()
-            .map(|part| part.debian)
-            .collect();
+        let still: Vec<_> = Places::here().missing(need).iter().map(|part| part.debian).collect();
         if !still.is_empty() {
-            bail!(
-                "installed, but still not found: what {} brings",
-                still.join(", ")
-            );
+            bail!("installed, but still not found: what {} brings", still.join(", "));
         }
     }
     if need == Need::Test {
@@ -240,14 +182,8 @@ pub(crate) fn component(toolchain: Toolchain, name: &str, file: &str) -> Result<
     let sysroot = output(toolchain.command("rustc").args(["--print", "sysroot"]))?;
     let sysroot = PathBuf::from(sysroot.trim_end());
     if !sysroot.join(file).exists() {
-        eprintln!(
-            "setup: adding {name} to the toolchain in {}",
-            sysroot.display()
-        );
-        run(toolchain
-            .command("rustup")
-            .args(["component", "add", name])
-            .stdout(io::stderr()))?;
+        eprintln!("setup: adding {name} to the toolchain in {}", sysroot.display());
+        run(toolchain.command("rustup").args(["component", "add", name]).stdout(io::stderr()))?;
     }
     Ok(sysroot)
 }
@@ -265,14 +201,10 @@ fn install(parts: &[&Part]) -> Result<()> {
 
     let places = Places::here();
     if !places.has(&Probe::Program("apt-get")) {
-        bail!(by_hand(
-            "parts are missing and there is no apt-get to install them with"
-        ));
+        bail!(by_hand("parts are missing and there is no apt-get to install them with"));
     }
     if !is_root() && !places.has(&Probe::Program("sudo")) {
-        bail!(by_hand(
-            "parts are missing and installing them takes root or sudo"
-        ));
+        bail!(by_hand("parts are missing and installing them takes root or sudo"));
     }
 
     eprintln!("setup: installing {}", packages.join(" "));
@@ -282,11 +214,7 @@ fn install(parts: &[&Part]) -> Result<()> {
         return Ok(());
     }
     run(&mut apt_get("update")).context("the package lists cannot be had")?;
-    let unknown: Vec<_> = packages
-        .iter()
-        .copied()
-        .filter(|package| !is_package(package))
-        .collect();
+    let unknown: Vec<_> = packages.iter().copied().filter(|package| !is_package(package)).collect();
     if !unknown.is_empty() {
         bail!(by_hand(&format!("apt-get knows no {}", unknown.join(", "))));
     }
@@ -296,32 +224,20 @@ fn install(parts: &[&Part]) -> Result<()> {
 /// `apt-get` with the rights of root and without questions; it talks on stderr.
 fn apt_get(verb: &str) -> Command {
     let mut apt = as_root("env");
-    apt.args([
-        "DEBIAN_FRONTEND=noninteractive",
-        "apt-get",
-        "--quiet",
-        "--yes",
-    ])
-    .args(["-o", "DPkg::Lock::Timeout=300", verb])
-    .stdout(io::stderr());
+    apt.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet", "--yes"])
+        .args(["-o", "DPkg::Lock::Timeout=300", verb])
+        .stdout(io::stderr());
     apt
 }
 
 fn has_package_lists() -> bool {
-    let lists = fs::read_dir("/var/lib/apt/lists")
-        .into_iter()
-        .flatten()
-        .flatten();
-    lists
-        .into_iter()
-        .any(|list| list.file_name().to_string_lossy().contains("_Packages"))
+    let lists = fs::read_dir("/var/lib/apt/lists").into_iter().flatten().flatten();
+    lists.into_iter().any(|list| list.file_name().to_string_lossy().contains("_Packages"))
 }
 
 fn is_package(name: &str) -> bool {
     let mut show = command("apt-cache");
-    show.args(["show", "--no-all-versions", name])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    show.args(["show", "--no-all-versions", name]).stdout(Stdio::null()).stderr(Stdio::null());
     run(&mut show).is_ok()
 }
 
@@ -335,12 +251,7 @@ mod tests {
             fs::create_dir(root.join(place)).unwrap();
             vec![root.join(place)]
         });
-        Places {
-            programs,
-            headers,
-            libraries,
-            llvm: root.join("llvm"),
-        }
+        Places { programs, headers, libraries, llvm: root.join("llvm") }
     }
 
     fn packages(parts: &[&Part]) -> Vec<&'static str> {
@@ -355,13 +266,7 @@ mod tests {
         assert_eq!(places.missing(Need::Test).len(), 12);
         assert_eq!(packages(&places.missing(Need::Ebpf)), ["llvm-22-dev"]);
 
-        for program in [
-            "bin/cc",
-            "bin/make",
-            "bin/pkg-config",
-            "bin/clang",
-            "bin/ip",
-        ] {
+        for program in ["bin/cc", "bin/make", "bin/pkg-config", "bin/clang", "bin/ip"] {
             fs::write(root.path().join(program), "").unwrap();
         }
         fs::create_dir(root.path().join("include/linux")).unwrap();
@@ -370,28 +275,15 @@ mod tests {
         }
         fs::write(root.path().join("lib/libclang-14.so.14.0.6"), "").unwrap();
         assert_eq!(packages(&places.missing(Need::Build)), ["m4", "libelf-dev"]);
-        assert_eq!(
-            packages(&places.missing(Need::Test)),
-            ["m4", "libelf-dev", "ethtool"]
-        );
+        assert_eq!(packages(&places.missing(Need::Test)), ["m4", "libelf-dev", "ethtool"]);
     }
 
     #[test]
     fn other_libraries_of_clang_are_not_libclang() {
-        for name in [
-            "libclang.so",
-            "libclang.so.1",
-            "libclang-14.so.1",
-            "libclang-14.0.6.so",
-        ] {
+        for name in ["libclang.so", "libclang.so.1", "libclang-14.so.1", "libclang-14.0.6.so"] {
             assert!(is_libclang(name), "{name}");
         }
-        for name in [
-            "libclang-cpp.so.14",
-            "libclang-14.a",
-            "libclangAST.so",
-            "libclc.so",
-        ] {
+        for name in ["libclang-cpp.so.14", "libclang-14.a", "libclangAST.so", "libclc.so"] {
             assert!(!is_libclang(name), "{name}");
         }
     }
