@@ -45,6 +45,11 @@ impl<R: Rings> Queue<R> {
         self.umem
     }
 
+    /// The last wake-ups did not get everything sent.
+    pub(super) fn owes_kick(&self) -> bool {
+        self.kick_due
+    }
+
     /// The rings, to close them.
     #[must_use]
     pub fn into_rings(self) -> R {
