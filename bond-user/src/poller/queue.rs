@@ -50,12 +50,6 @@ impl<R: Rings> Queue<R> {
         self.kick_due
     }
 
-    /// The rings, to close them.
-    #[must_use]
-    pub fn into_rings(self) -> R {
-        self.rings
-    }
-
     /// The rings.
     #[must_use]
     pub fn rings(&self) -> &R {
