@@ -1,16 +1,116 @@
-//! `cargo xtask run`.
+//! `cargo xtask run`: builds `bond`, then runs it on the given interfaces, or in the embedded lab.
 
-use anyhow::{Result, bail};
+mod lab;
+mod outcome;
+mod timeline;
+
+use std::{
+    env,
+    ffi::OsStr,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+use serde_json::Value;
+
+use crate::command::{command, is_root};
+
+/// Names the `bond` to run; nothing is built then.
+const BOND_BIN: &str = "BOND_BIN";
 
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
-    /// Interfaces to bond, and options of `bond run`; none: the embedded lab
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    options: Vec<String>,
+    /// Interfaces to bond, separated by commas; without them the embedded lab runs
+    #[arg(long, short, value_name = "IF,IF")]
+    iface: Option<String>,
+    /// Bonding mode, by the kernel's name or number
+    #[arg(long)]
+    mode: Option<String>,
+    /// Where the slaves' XDP programs run: auto, native or generic
+    #[arg(long)]
+    xdp_mode: Option<String>,
+    #[command(flatten)]
+    lab: lab::LabArgs,
+    /// Any other options of `bond run`, after all of these
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+    rest: Vec<String>,
+}
+
+impl RunArgs {
+    /// The options for `bond run`, without the interfaces.
+    fn bond_options(&self) -> Vec<String> {
+        let named = [("--mode", &self.mode), ("--xdp-mode", &self.xdp_mode)];
+        let given =
+            named.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value.clone()?]));
+        given.flatten().chain(self.rest.iter().cloned()).collect()
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the arguments are handed over for good")]
 pub(crate) fn run(args: RunArgs) -> Result<()> {
-    bail!("`cargo xtask run {}` is not there yet", args.options.join(" "));
+    if let Some(late) = args
+        .rest
+        .iter()
+        .find(|arg| ["--iface", "-i", "--hold", "--json", "--rate"].contains(&&***arg))
+    {
+        bail!(
+            "put {late} before the other options of `bond run` ({})",
+            args.bond_options().join(" ")
+        );
+    }
+    let chosen = env::var_os(BOND_BIN).map(PathBuf::from);
+    match (&args.iface, &chosen) {
+        (None, Some(_)) if is_root() => lab::run(&args.lab, &args.bond_options()),
+        // The lab needs root and a bond: once more, with both.
+        (None, _) => become_root(
+            &chosen.map_or_else(build, Ok)?,
+            &env::current_exe()?,
+            env::args_os().skip(1),
+        ),
+        (Some(iface), _) => {
+            let bond = chosen.map_or_else(build, Ok)?;
+            let options = args.bond_options();
+            let arguments = ["run", "bond0", "--iface", iface]
+                .into_iter()
+                .chain(options.iter().map(String::as_str));
+            become_root(&bond, &bond, arguments)
+        }
+    }
+}
+
+/// Replaces this process by `program`, as root, with [`BOND_BIN`] set to `bond`. Returns only when that fails.
+fn become_root<S: AsRef<OsStr>>(
+    bond: &Path,
+    program: &Path,
+    arguments: impl IntoIterator<Item = S>,
+) -> Result<()> {
+    let mut setting = std::ffi::OsString::from(format!("{BOND_BIN}="));
+    setting.push(bond);
+    let mut command = Command::new(if is_root() { "env" } else { "sudo" });
+    if !is_root() {
+        // sudo drops these unless told.
+        command.args(["--preserve-env=NO_COLOR,RUST_LOG,RUST_BACKTRACE", "env"]);
+    }
+    command.arg(setting).arg(program).args(arguments);
+    Err(command.exec()).with_context(|| {
+        format!("{:?}: this needs root: run it as root, or install sudo", command.get_program())
+    })
+}
+
+/// Builds the command `bond` for speed, and returns where it is.
+fn build() -> Result<PathBuf> {
+    let mut cargo = command("cargo");
+    cargo.args(["build", "--release", "--package", "bond-user", "--bin", "bond"]);
+    let output =
+        cargo.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "bond cannot be built: {}", output.status);
+    let messages = output.stdout.split(|&byte| byte == b'\n');
+    let mut executables = messages.filter_map(|message| {
+        let message: Value = serde_json::from_slice(message).ok()?;
+        message["executable"].as_str().map(PathBuf::from)
+    });
+    executables.next_back().context("cargo built no executable")
 }

@@ -1,0 +1,160 @@
+//! A running `bond`.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+
+use crate::{Finished, Netns, Port, State, bounded, command::wait_until};
+
+/// Longest start, and longest end, of a bond.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The command `bond`: what the environment variable `BOND_BIN` names, else the one built beside this program.
+pub fn binary() -> Result<PathBuf> {
+    let path = match env::var_os("BOND_BIN") {
+        Some(path) => path.into(),
+        None => {
+            let exe = env::current_exe()?;
+            let profile = exe
+                .ancestors()
+                .skip(1)
+                .find(|dir| !dir.ends_with("deps"))
+                .context("no target directory")?;
+            profile.join("bond")
+        }
+    };
+    fs::canonicalize(&path)
+        .with_context(|| format!("{}: build it with `cargo build -p bond-user`", path.display()))
+}
+
+/// Runs `bond` inside `netns` with `arguments`, split at blanks, to its end.
+pub fn bond(netns: &Netns, arguments: &str) -> Result<Finished> {
+    bounded(netns.command(binary()?).args(arguments.split_whitespace()), LIMIT)
+}
+
+/// A `bond run` in a namespace, killed when it is dropped.
+#[derive(Debug)]
+pub struct BondProcess {
+    netns: Netns,
+    name: String,
+    child: Child,
+    log: Arc<Mutex<String>>,
+}
+
+impl BondProcess {
+    /// Starts `bond run <name> <arguments>`, and waits until all slaves it was given are attached and have link.
+    ///
+    /// The child ends with the calling thread, which must be one that lives on.
+    pub fn start(netns: &Netns, name: &str, arguments: &str) -> Result<Self> {
+        let mut command = netns.command(binary()?);
+        command.args(["run", name]).args(arguments.split_whitespace());
+        Self::spawn(netns, name, &mut command)
+    }
+
+    /// Like [`Self::start`], with the whole command given.
+    pub fn spawn(netns: &Netns, name: &str, command: &mut Command) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let die_with_us = || Ok(set_parent_process_death_signal(Some(Signal::TERM))?);
+        // SAFETY: between fork and exec it makes one system call and allocates nothing.
+        unsafe { command.pre_exec(die_with_us) };
+        let mut child = command.spawn().with_context(|| format!("running {command:?}"))?;
+        let log = Arc::new(Mutex::new(String::new()));
+        let stderr = child.stderr.take().context("no stderr")?;
+        let lines = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut log = lines.lock().unwrap_or_else(PoisonError::into_inner);
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let mut bond = Self { netns: netns.clone(), name: name.to_owned(), child, log };
+        bond.wait_for("every slave is attached", |state| {
+            state.slaves.iter().all(|slave| slave.xdp_mode != "none")
+        })?;
+        Ok(bond)
+    }
+
+    /// Its state, from `bond show -j`.
+    pub fn show(&self) -> Result<State> {
+        let shown = bond(&self.netns, &format!("show {} -j", self.name))?;
+        ensure!(shown.code == Some(0), "bond show: {shown:?}; the bond said:\n{}", self.log());
+        serde_json::from_str(&shown.stdout)
+            .with_context(|| format!("unexpected state: {}", shown.stdout))
+    }
+
+    /// Waits, within bounds, until its state satisfies `condition`, and returns that state.
+    pub fn wait_for(&mut self, what: &str, condition: impl Fn(&State) -> bool) -> Result<State> {
+        let mut last = None;
+        let outcome = wait_until(what, LIMIT, || {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("bond ended with {status}");
+            }
+            let shown = bond(&self.netns, &format!("show {} -j", self.name))?;
+            // No answer yet: exit code 3.
+            if shown.code == Some(3) {
+                return Ok(None);
+            }
+            let state: State =
+                serde_json::from_str(&shown.stdout).with_context(|| format!("{shown:?}"))?;
+            last = Some(state.clone());
+            Ok(condition(&state).then_some(state))
+        });
+        outcome.with_context(|| format!("last state: {last:#?}\nthe bond said:\n{}", self.log()))
+    }
+
+    /// Waits until every slave is attached and has link.
+    pub fn wait_until_whole(&mut self) -> Result<State> {
+        self.wait_for("every slave is up", State::is_whole)
+    }
+
+    /// Its netdev, which the host uses.
+    pub fn port(&self) -> Result<Port> {
+        Ok(Port::new(&self.netns, &self.name, self.show()?.address.parse()?))
+    }
+
+    /// Everything it wrote to stderr until now.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its exit status, if it has ended.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Sends `signal` and waits, within bounds, for the end.
+    pub fn end(&mut self, signal: Signal) -> Result<ExitStatus> {
+        kill_process(Pid::from_child(&self.child), signal)?;
+        let child = &mut self.child;
+        let ended =
+            wait_until(&format!("bond ended after {signal:?}"), LIMIT, || Ok(child.try_wait()?));
+        ended.with_context(|| format!("the bond said:\n{}", self.log()))
+    }
+
+    /// Ends it as a service manager does; anything but exit code 0 is an error.
+    pub fn stop(mut self) -> Result<()> {
+        let status = self.end(Signal::TERM)?;
+        ensure!(status.code() == Some(0), "bond ended with {status}; it said:\n{}", self.log());
+        Ok(())
+    }
+}
+
+impl Drop for BondProcess {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,178 @@
+//! A cable is pulled: how long the bond is silent, where its frames go, and what it tells the network.
+
+use std::{
+    net::SocketAddrV4,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use bond_tests::{
+    ALL_ETHERTYPES, BondProcess, Echo, EchoServer, Faults, Flow, Lan, Mac, PacketSocket, Switch,
+    Wire, XdpMode, exchange, native_and_generic,
+};
+
+const PERIOD: Duration = Duration::from_millis(1);
+/// How long each state of the cables is kept.
+const DWELL: Duration = Duration::from_millis(250);
+
+native_and_generic!(
+    active_backup_is_silent_for_a_few_milliseconds,
+    active_backup_goes_back_to_its_primary_without_loss,
+    balance_rr_leaves_the_dead_slave_and_takes_it_back,
+    a_failover_is_announced,
+);
+
+/// An active-backup bond over [`Lan`], with its address set and the peer's known.
+fn bonded(xdp_mode: XdpMode, arguments: &str) -> Result<(BondProcess, Lan)> {
+    let lan = Lan::new(Switch::Plain)?;
+    let arguments = format!(
+        "--iface eth0,eth1 --mode active-backup --xdp-mode {} {arguments}",
+        xdp_mode.name()
+    );
+    let bond = BondProcess::start(&lan.host, "bond0", &arguments)?;
+    bond.port()?.add_address("10.3.3.120/24")?;
+    Ok((bond, lan))
+}
+
+fn active_backup_is_silent_for_a_few_milliseconds(xdp_mode: XdpMode) -> Result<()> {
+    let (mut bond, lan) = bonded(xdp_mode, "")?;
+    let server = SocketAddrV4::new(Lan::PEER, 7);
+    let _server = EchoServer::udp(&lan.peer, server)?;
+    let echo = Echo::udp(&lan.host, server, PERIOD)?;
+    let mut pulls = Vec::new();
+    for pull in 0..10 {
+        let [active, other] = if pull % 2 == 0 { ["eth0", "eth1"] } else { ["eth1", "eth0"] };
+        let cable = &lan.cables[pull % 2];
+        thread::sleep(DWELL);
+        let pulled = Instant::now();
+        cable.pull()?;
+        thread::sleep(DWELL);
+        let state = bond.show()?;
+        assert_eq!(state.active_slave.as_deref(), Some(other), "after pull {pull}");
+        let last = state.failovers.last.context("no failover is told of")?;
+        assert_eq!(
+            (last.from.as_deref(), last.to.as_deref()),
+            (Some(active), Some(other)),
+            "after pull {pull}"
+        );
+        pulls.push((pulled, Instant::now()));
+        cable.plug()?;
+        bond.wait_until_whole()?;
+    }
+    thread::sleep(DWELL);
+    let state = bond.show()?;
+    assert_eq!(state.failovers.count, 10);
+    assert_eq!(
+        state.slaves.iter().map(|slave| slave.link_failure_count).collect::<Vec<_>>(),
+        [5, 5]
+    );
+
+    let samples = echo.samples();
+    let mut outages: Vec<_> =
+        pulls.iter().map(|&(from, to)| samples.between(from - DWELL, to).outage(PERIOD)).collect();
+    outages.sort();
+    println!("{}: outages {outages:?}", xdp_mode.name());
+    assert!((outages[4] + outages[5]) / 2 <= Duration::from_millis(3), "median of {outages:?}");
+    assert!(outages[9] <= Duration::from_millis(20), "longest of {outages:?}");
+    // A slave that comes back is a backup: from its plug to the next pull nothing is lost.
+    for (pull, (plug, next)) in pulls.iter().zip(&pulls[1..]).enumerate() {
+        assert_eq!(samples.between(plug.1, next.0).lost(), 0, "after plug {pull}");
+    }
+    bond.stop()
+}
+
+fn active_backup_goes_back_to_its_primary_without_loss(xdp_mode: XdpMode) -> Result<()> {
+    let (mut bond, lan) = bonded(xdp_mode, "--primary eth1")?;
+    assert_eq!(bond.show()?.active_slave.as_deref(), Some("eth1"));
+    lan.cables[1].pull()?;
+    bond.wait_for("eth0 is active", |state| state.active_slave.as_deref() == Some("eth0"))?;
+    let echo = Echo::icmp(&lan.host, Lan::PEER, PERIOD)?;
+    thread::sleep(DWELL);
+    lan.cables[1].plug()?;
+    bond.wait_for("eth1 is active", |state| state.active_slave.as_deref() == Some("eth1"))?;
+    thread::sleep(DWELL);
+    let samples = echo.samples();
+    assert_eq!(samples.between(samples.0[0].sent, Instant::now() - 20 * PERIOD).lost(), 0);
+    bond.stop()
+}
+
+fn balance_rr_leaves_the_dead_slave_and_takes_it_back(xdp_mode: XdpMode) -> Result<()> {
+    let wire = Wire::new(2, 1)?;
+    let arguments = format!("--iface eth0,eth1 --mode balance-rr --xdp-mode {}", xdp_mode.name());
+    let mut bond = BondProcess::start(&wire.host, "bond0", &arguments)?;
+    let bond0 = bond.port()?;
+    let flow = Flow { id: 1, source: bond0.mac, destination: Mac::local(2, 0), frames: 10_000 };
+    let far = [&wire.cables[0].far, &wire.cables[1].far];
+
+    wire.cables[1].pull()?;
+    let dead = |state: &bond_tests::State| {
+        state.slave("eth1").map(|slave| (slave.mii_status.clone(), slave.tx_packets))
+    };
+    let down = bond.wait_for("eth1 is down", |state| {
+        dead(state).is_some_and(|(status, _)| status == "down")
+    })?;
+    let report = exchange(&flow, &[&bond0], &far[..1])?;
+    assert_eq!(report.faults, Faults::default(), "with one cable");
+    assert_eq!(report.counts(), [10_000], "with one cable");
+    assert_eq!(dead(&bond.show()?), dead(&down), "frames went to the dead slave");
+
+    wire.cables[1].plug()?;
+    bond.wait_until_whole()?;
+    let report = exchange(&flow, &[&bond0], &far)?;
+    assert_eq!(report.faults, Faults::default(), "with both cables again");
+    assert_eq!(report.counts(), [5000, 5000], "with both cables again");
+    bond.stop()
+}
+
+fn a_failover_is_announced(xdp_mode: XdpMode) -> Result<()> {
+    let (bond, lan) = bonded(xdp_mode, "")?;
+    let bond0 = bond.port()?;
+    lan.host.sysctl("ipv6/conf/bond0/disable_ipv6", "0")?;
+    bond0.add_address("fd03::120/64")?;
+    let listener = lan.cables[1].far.packet_socket(ALL_ETHERTYPES)?;
+    let before = frames(&listener, DWELL)?;
+    lan.cables[0].pull()?;
+    let heard = frames(&listener, DWELL)?;
+
+    let arp = gratuitous_arp(bond0.mac, [10, 3, 3, 120]);
+    let advertisement = unsolicited_na(
+        bond0.mac,
+        std::net::Ipv6Addr::new(0xfd03, 0, 0, 0, 0, 0, 0, 0x120).octets(),
+    );
+    for (name, expected) in [("gratuitous ARP", &arp[..]), ("unsolicited NA", &advertisement[..])] {
+        let count =
+            |frames: &[Vec<u8>]| frames.iter().filter(|frame| frame.starts_with(expected)).count();
+        assert_eq!(count(&before), 0, "{name} before the failover");
+        assert_eq!(count(&heard), 1, "{name}: heard {heard:02x?}");
+    }
+    bond.stop()
+}
+
+/// What arrives at `listener` in `time`.
+fn frames(listener: &PacketSocket, time: Duration) -> Result<Vec<Vec<u8>>> {
+    let (start, mut frames, mut buffer) = (Instant::now(), Vec::new(), [0; 2048]);
+    while start.elapsed() < time {
+        frames.extend(listener.receive(&mut buffer)?.map(|length| buffer[..length].to_vec()));
+    }
+    Ok(frames)
+}
+
+/// RFC 5227 section 3: a broadcast request for the own address.
+fn gratuitous_arp(mac: Mac, address: [u8; 4]) -> Vec<u8> {
+    let ethernet = [&Mac::BROADCAST.0[..], &mac.0, &[0x08, 0x06]].concat();
+    let request = [0, 1, 0x08, 0x00, 6, 4, 0, 1];
+    [&ethernet[..], &request, &mac.0, &address, &[0; 6], &address].concat()
+}
+
+/// RFC 4861 section 7.2.6: to all nodes, override set, with the target's link-layer address.
+fn unsolicited_na(mac: Mac, address: [u8; 16]) -> Vec<u8> {
+    let all_nodes = [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let mut message = [&[136, 0, 0, 0, 0x20, 0, 0, 0][..], &address, &[2, 1], &mac.0].concat();
+    let pseudo_header = [&address[..], &all_nodes, &[0, 0, 0, 32, 0, 0, 0, 58]].concat();
+    let checksum = bond_tests::internet_checksum(&[pseudo_header, message.clone()].concat());
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    let ethernet = [&[0x33, 0x33, 0, 0, 0, 1][..], &mac.0, &[0x86, 0xdd]].concat();
+    let ipv6 = [&[0x60, 0, 0, 0, 0, 32, 58, 255][..], &address, &all_nodes].concat();
+    [ethernet, ipv6, message].concat()
+}

@@ -1,0 +1,167 @@
+//! `bond show`: the JSON keeps its keys and types, the text says what people look for.
+
+use anyhow::Result;
+use bond_tests::{BondProcess, Wire, XdpMode, bond, native_and_generic};
+use serde_json::Value;
+
+native_and_generic!(the_json_has_the_promised_keys_and_values, the_text_has_the_kernels_words);
+
+const BOND: &[(&str, &str)] = &[
+    ("ifname", "string"),
+    ("pid", "number"),
+    ("mode", "string"),
+    ("miimon", "number"),
+    ("packets_per_slave", "number"),
+    ("primary", "string"),
+    ("active_slave", "string"),
+    ("mii_status", "string"),
+    ("address", "string"),
+    ("mtu", "number"),
+    ("poll", "string"),
+    ("workers", "array"),
+    ("host", "object"),
+    ("slaves", "array"),
+    ("failovers", "object"),
+];
+const WORKER: &[(&str, &str)] = &[("worker", "number"), ("core", "number"), ("umems", "array")];
+const UMEM: &[(&str, &str)] = &[
+    ("total", "number"),
+    ("free", "number"),
+    ("held", "number"),
+    ("fill", "number"),
+    ("tx", "number"),
+];
+const PORT: &[(&str, &str)] = &[
+    ("ifname", "string"),
+    ("xdp_mode", "string"),
+    ("bind_mode", "string"),
+    ("rx_packets", "number"),
+    ("rx_bytes", "number"),
+    ("tx_packets", "number"),
+    ("tx_bytes", "number"),
+    ("drops", "object"),
+];
+const SLAVE: &[(&str, &str)] = &[
+    ("ifindex", "number"),
+    ("mii_status", "string"),
+    ("state", "string"),
+    ("link_failure_count", "number"),
+    ("perm_hwaddr", "string"),
+    ("hwaddr", "string"),
+    ("queues", "number"),
+    ("promisc", "bool"),
+];
+const FAILOVERS: &[(&str, &str)] = &[("count", "number"), ("last", "object")];
+const FAILOVER: &[(&str, &str)] = &[
+    ("from", "string"),
+    ("to", "string"),
+    ("reason", "string"),
+    ("took_us", "number"),
+    ("at", "string"),
+];
+
+fn assert_keys(value: &Value, keys: &[(&str, &str)]) {
+    for (key, kind) in keys {
+        let actual = match &value[key] {
+            Value::Null => "null",
+            Value::Bool(_) => "bool",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        assert_eq!(actual, *kind, "{key} in {value:#}");
+    }
+}
+
+/// A bond that has seen one failover, from eth1 to eth0.
+fn after_a_failover(xdp_mode: XdpMode) -> Result<(BondProcess, Wire)> {
+    let wire = Wire::new(2, 1)?;
+    let arguments =
+        format!("--iface eth0,eth1 --primary eth1 --miimon 20 --xdp-mode {}", xdp_mode.name());
+    let mut bond = BondProcess::start(&wire.host, "bond0", &arguments)?;
+    wire.cables[1].pull()?;
+    bond.wait_for("eth0 is active", |state| state.active_slave.as_deref() == Some("eth0"))?;
+    Ok((bond, wire))
+}
+
+fn the_json_has_the_promised_keys_and_values(xdp_mode: XdpMode) -> Result<()> {
+    let (running, wire) = after_a_failover(xdp_mode)?;
+    let shown = bond(&wire.host, "show bond0 --json")?;
+    assert_eq!((shown.code, shown.stderr.as_str()), (Some(0), ""));
+    let state: Value = serde_json::from_str(&shown.stdout)?;
+
+    assert_keys(&state, BOND);
+    assert_keys(&state["workers"][0], WORKER);
+    assert_keys(&state["workers"][0]["umems"][0], UMEM);
+    assert_keys(&state["host"], PORT);
+    assert_keys(&state["slaves"][0], PORT);
+    assert_keys(&state["slaves"][0], SLAVE);
+    assert_keys(&state["failovers"], FAILOVERS);
+    assert_keys(&state["failovers"]["last"], FAILOVER);
+
+    for (pointer, expected) in [
+        ("/ifname", "bond0"),
+        ("/mode", "active-backup"),
+        ("/primary", "eth1"),
+        ("/active_slave", "eth0"),
+        ("/mii_status", "up"),
+        ("/address", "02:00:00:00:01:00"),
+        ("/poll", "adaptive"),
+        ("/host/ifname", "bond0-xsk"),
+        ("/slaves/0/state", "active"),
+        ("/slaves/0/mii_status", "up"),
+        ("/slaves/0/xdp_mode", xdp_mode.name()),
+        ("/slaves/0/bind_mode", "copy"),
+        ("/slaves/1/state", "backup"),
+        ("/slaves/1/mii_status", "down"),
+        ("/slaves/1/hwaddr", "02:00:00:00:01:00"),
+        ("/slaves/1/perm_hwaddr", "02:00:00:00:01:01"),
+        ("/failovers/last/from", "eth1"),
+        ("/failovers/last/to", "eth0"),
+    ] {
+        assert_eq!(state.pointer(pointer), Some(&Value::from(expected)), "{pointer}");
+    }
+    for (pointer, expected) in [
+        ("/miimon", 20),
+        ("/packets_per_slave", 1),
+        ("/mtu", 1500),
+        ("/slaves/0/queues", 1),
+        ("/slaves/0/link_failure_count", 0),
+        ("/slaves/0/drops/inactive_slave", 0),
+        ("/slaves/0/drops/no_usable_slave", 0),
+        ("/slaves/0/drops/tx_full", 0),
+        ("/slaves/1/link_failure_count", 1),
+        ("/failovers/count", 1),
+    ] {
+        assert_eq!(state.pointer(pointer), Some(&Value::from(expected)), "{pointer}");
+    }
+    running.stop()
+}
+
+fn the_text_has_the_kernels_words(xdp_mode: XdpMode) -> Result<()> {
+    let (running, wire) = after_a_failover(xdp_mode)?;
+    let shown = bond(&wire.host, "show bond0")?;
+    assert_eq!((shown.code, shown.stderr.as_str()), (Some(0), ""));
+    // The value of a key is what follows it and a colon, as in /proc/net/bonding.
+    let values = |key: &str| -> Vec<String> {
+        let lines = shown
+            .stdout
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix(':'));
+        lines.map(|value| value.trim().to_owned()).collect()
+    };
+    assert_eq!(values("Primary Slave"), ["eth1"], "{}", shown.stdout);
+    assert_eq!(values("Currently Active Slave"), ["eth0"], "{}", shown.stdout);
+    assert_eq!(values("Slave Interface"), ["eth0", "eth1"], "{}", shown.stdout);
+    assert_eq!(values("Link Failure Count"), ["0", "1"], "{}", shown.stdout);
+    assert_eq!(values("MII Polling Interval (ms)"), ["20"], "{}", shown.stdout);
+    for word in ["active-backup", xdp_mode.name(), "eth1: no carrier"] {
+        assert!(shown.stdout.contains(word), "no {word:?} in {}", shown.stdout);
+    }
+    running.stop()?;
+    let shown = bond(&wire.host, "show bond0")?;
+    assert_eq!((shown.code, shown.stdout.as_str()), (Some(3), ""));
+    assert!(shown.stderr.contains("bond0 is not running"), "{}", shown.stderr);
+    Ok(())
+}
