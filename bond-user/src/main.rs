@@ -1,1 +1,7 @@
-fn main() {}
+//! The command `bond`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bond::cli::main()
+}

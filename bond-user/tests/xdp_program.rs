@@ -36,17 +36,10 @@ impl Program {
     fn load(name: &'static str) -> Self {
         let mut ebpf =
             Ebpf::load(OBJECT).expect("the object is well-formed and its maps can be made");
-        let program: &mut Xdp = ebpf
-            .program_mut(name)
-            .expect(name)
-            .try_into()
-            .expect("an XDP program");
+        let program: &mut Xdp =
+            ebpf.program_mut(name).expect(name).try_into().expect("an XDP program");
         program.load().expect("the verifier accepts the program");
-        Self {
-            ebpf,
-            name,
-            sockets: Vec::new(),
-        }
+        Self { ebpf, name, sockets: Vec::new() }
     }
 
     fn set_flags(&mut self, flags: u32) {
@@ -71,16 +64,9 @@ impl Program {
     fn run(&self, destination: [u8; 6], length: usize) -> u32 {
         let mut frame = vec![0; length];
         frame[..6].copy_from_slice(&destination);
-        let program: &Xdp = self
-            .ebpf
-            .program(self.name)
-            .expect(self.name)
-            .try_into()
-            .expect("an XDP program");
-        let options = TestRunOptions {
-            data_in: Some(&frame),
-            ..TestRunOptions::new()
-        };
+        let program: &Xdp =
+            self.ebpf.program(self.name).expect(self.name).try_into().expect("an XDP program");
+        let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
         program.test_run(options).expect("a test run").return_value
     }
 
@@ -93,10 +79,7 @@ impl Program {
             let slots = counters.get(&verdict, 0).expect("a counter a verdict");
             slots.iter().fold(Counter::default(), |sum, &slot| {
                 let Counter { frames, bytes } = slot.into();
-                Counter {
-                    frames: sum.frames + frames,
-                    bytes: sum.bytes + bytes,
-                }
+                Counter { frames: sum.frames + frames, bytes: sum.bytes + bytes }
             })
         })
     }
@@ -109,11 +92,7 @@ impl Program {
         counter.bytes += u64::try_from(length).expect("a frame's length");
 
         assert_eq!(self.run(destination, length), action, "{destination:02x?}");
-        assert_eq!(
-            self.counters(),
-            expected,
-            "{destination:02x?} is counted as {verdict:?}"
-        );
+        assert_eq!(self.counters(), expected, "{destination:02x?} is counted as {verdict:?}");
     }
 }
 
@@ -180,9 +159,6 @@ fn every_queue_has_its_entry_and_no_other() {
     let beyond = sockets.set(MAX_QUEUES, program.sockets[0].as_raw_fd(), 0);
     assert!(matches!(
         beyond,
-        Err(MapError::OutOfBounds {
-            index: MAX_QUEUES,
-            max_entries: MAX_QUEUES
-        })
+        Err(MapError::OutOfBounds { index: MAX_QUEUES, max_entries: MAX_QUEUES })
     ));
 }

@@ -10,13 +10,7 @@ pub(crate) struct RunArgs {
     options: Vec<String>,
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the arguments are handed over for good"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "the arguments are handed over for good")]
 pub(crate) fn run(args: RunArgs) -> Result<()> {
-    bail!(
-        "`cargo xtask run {}` is not there yet",
-        args.options.join(" ")
-    );
+    bail!("`cargo xtask run {}` is not there yet", args.options.join(" "));
 }

@@ -35,9 +35,7 @@ pub(crate) struct SetupArgs {
 }
 
 pub(crate) fn setup(args: &SetupArgs) -> Result<()> {
-    let needs = args
-        .need
-        .map_or_else(|| vec![Need::Test, Need::Ebpf], |need| vec![need]);
+    let needs = args.need.map_or_else(|| vec![Need::Test, Need::Ebpf], |need| vec![need]);
     for need in needs {
         match need {
             Need::Build | Need::Test => ensure(need)?,
@@ -62,16 +60,9 @@ pub(crate) fn ensure(need: Need) -> Result<()> {
     let missing = Places::here().missing(need);
     if !missing.is_empty() {
         install(&missing)?;
-        let still: Vec<_> = Places::here()
-            .missing(need)
-            .iter()
-            .map(|part| part.debian)
-            .collect();
+        let still: Vec<_> = Places::here().missing(need).iter().map(|part| part.debian).collect();
         if !still.is_empty() {
-            bail!(
-                "installed, but still not found: what {} brings",
-                still.join(", ")
-            );
+            bail!("installed, but still not found: what {} brings", still.join(", "));
         }
     }
     if need == Need::Test {
@@ -88,14 +79,8 @@ pub(crate) fn component(toolchain: Toolchain, name: &str, file: &str) -> Result<
     let sysroot = output(toolchain.command("rustc").args(["--print", "sysroot"]))?;
     let sysroot = PathBuf::from(sysroot.trim_end());
     if !sysroot.join(file).exists() {
-        eprintln!(
-            "setup: adding {name} to the toolchain in {}",
-            sysroot.display()
-        );
-        run(toolchain
-            .command("rustup")
-            .args(["component", "add", name])
-            .stdout(io::stderr()))?;
+        eprintln!("setup: adding {name} to the toolchain in {}", sysroot.display());
+        run(toolchain.command("rustup").args(["component", "add", name]).stdout(io::stderr()))?;
     }
     Ok(sysroot)
 }
@@ -113,14 +98,10 @@ fn install(parts: &[&Part]) -> Result<()> {
 
     let places = Places::here();
     if !places.has(&Probe::Program("apt-get")) {
-        bail!(by_hand(
-            "parts are missing and there is no apt-get to install them with"
-        ));
+        bail!(by_hand("parts are missing and there is no apt-get to install them with"));
     }
     if !is_root() && !places.has(&Probe::Program("sudo")) {
-        bail!(by_hand(
-            "parts are missing and installing them takes root or sudo"
-        ));
+        bail!(by_hand("parts are missing and installing them takes root or sudo"));
     }
 
     eprintln!("setup: installing {}", packages.join(" "));
@@ -130,11 +111,7 @@ fn install(parts: &[&Part]) -> Result<()> {
         return Ok(());
     }
     run(&mut apt_get("update")).context("the package lists cannot be had")?;
-    let unknown: Vec<_> = packages
-        .iter()
-        .copied()
-        .filter(|package| !is_package(package))
-        .collect();
+    let unknown: Vec<_> = packages.iter().copied().filter(|package| !is_package(package)).collect();
     if !unknown.is_empty() {
         bail!(by_hand(&format!("apt-get knows no {}", unknown.join(", "))));
     }
@@ -144,31 +121,20 @@ fn install(parts: &[&Part]) -> Result<()> {
 /// `apt-get` with the rights of root, without questions, and silent unless something is wrong.
 fn apt_get(verb: &str) -> Command {
     let mut apt = as_root("env");
-    apt.args([
-        "DEBIAN_FRONTEND=noninteractive",
-        "apt-get",
-        verb,
-        "-qq",
-        "--yes",
-    ])
-    .args(["-o", "DPkg::Lock::Timeout=300"])
-    .stdout(Stdio::null());
+    apt.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", verb, "-qq", "--yes"])
+        .args(["-o", "DPkg::Lock::Timeout=300"])
+        .stdout(Stdio::null());
     apt
 }
 
 /// Whether apt-get has ever been updated here, and not been emptied since, as in an image.
 fn has_package_lists() -> bool {
-    let mut lists = fs::read_dir("/var/lib/apt/lists")
-        .into_iter()
-        .flatten()
-        .flatten();
+    let mut lists = fs::read_dir("/var/lib/apt/lists").into_iter().flatten().flatten();
     lists.any(|list| list.file_name().to_string_lossy().contains("_Packages"))
 }
 
 fn is_package(name: &str) -> bool {
     let mut show = command("apt-cache");
-    show.args(["show", "--no-all-versions", name])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    show.args(["show", "--no-all-versions", name]).stdout(Stdio::null()).stderr(Stdio::null());
     run(&mut show).is_ok()
 }

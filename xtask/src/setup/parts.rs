@@ -29,11 +29,7 @@ pub(super) struct Part {
 }
 
 const fn part(probe: Probe, debian: &'static str, fedora: &'static str) -> Part {
-    Part {
-        probe,
-        debian,
-        fedora,
-    }
+    Part { probe, debian, fedora }
 }
 
 static BUILD: [Part; 11] = [
@@ -52,11 +48,7 @@ static BUILD: [Part; 11] = [
 
 static TEST: [Part; 1] = [part(Program("ethtool"), "ethtool", "ethtool")];
 
-static EBPF: [Part; 1] = [part(
-    Llvm("include/llvm-c/Core.h"),
-    "llvm-22-dev",
-    "llvm-devel",
-)];
+static EBPF: [Part; 1] = [part(Llvm("include/llvm-c/Core.h"), "llvm-22-dev", "llvm-devel")];
 
 /// All that `need` asks for.
 fn parts(need: Need) -> impl Iterator<Item = &'static Part> {
@@ -101,12 +93,7 @@ impl Places {
                 .map(|entry| entry.path().join("lib")),
         );
 
-        Self {
-            programs,
-            headers,
-            libraries,
-            llvm: ebpf::llvm_prefix(),
-        }
+        Self { programs, headers, libraries, llvm: ebpf::llvm_prefix() }
     }
 
     pub(super) fn has(&self, probe: &Probe) -> bool {
@@ -118,9 +105,7 @@ impl Places {
             Llvm(name) => self.llvm.join(name).is_file(),
             Libclang => self.libraries.iter().any(|place| {
                 let files = fs::read_dir(place).into_iter().flatten().flatten();
-                files
-                    .map(|file| file.file_name())
-                    .any(|name| is_libclang(&name.to_string_lossy()))
+                files.map(|file| file.file_name()).any(|name| is_libclang(&name.to_string_lossy()))
             }),
         }
     }
@@ -132,14 +117,11 @@ impl Places {
 
 /// Names under which bindgen looks for it: `libclang.so`, `libclang.so.1`, `libclang-14.so.1`.
 fn is_libclang(name: &str) -> bool {
-    name.strip_prefix("libclang")
-        .and_then(|rest| rest.split_once(".so"))
-        .is_some_and(|(version, _)| {
-            version
-                .trim_start_matches('-')
-                .chars()
-                .all(|c| c.is_ascii_digit() || c == '.')
-        })
+    name.strip_prefix("libclang").and_then(|rest| rest.split_once(".so")).is_some_and(
+        |(version, _)| {
+            version.trim_start_matches('-').chars().all(|c| c.is_ascii_digit() || c == '.')
+        },
+    )
 }
 
 #[cfg(test)]
@@ -152,12 +134,7 @@ mod tests {
             fs::create_dir(root.join(place)).unwrap();
             vec![root.join(place)]
         });
-        Places {
-            programs,
-            headers,
-            libraries,
-            llvm: root.join("llvm"),
-        }
+        Places { programs, headers, libraries, llvm: root.join("llvm") }
     }
 
     fn packages(parts: &[&Part]) -> Vec<&'static str> {
@@ -181,10 +158,7 @@ mod tests {
         }
         fs::write(root.path().join("lib/libclang-14.so.14.0.6"), "").unwrap();
         assert_eq!(packages(&places.missing(Need::Build)), ["m4", "libelf-dev"]);
-        assert_eq!(
-            packages(&places.missing(Need::Test)),
-            ["m4", "libelf-dev", "ethtool"]
-        );
+        assert_eq!(packages(&places.missing(Need::Test)), ["m4", "libelf-dev", "ethtool"]);
     }
 
     #[test]

@@ -1,0 +1,162 @@
+extern crate std;
+
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn set(slots: &[u8]) -> SlaveSet {
+    slots.iter().copied().collect()
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: if cfg!(miri) { 4 } else { 256 },
+        failure_persistence: None,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn set_operations() {
+    let mut slaves = set(&[15, 0, 3]);
+    assert_eq!(slaves.bits(), 0b1000_0000_0000_1001);
+    assert_eq!(slaves.len(), 3);
+    assert_eq!(slaves.iter().collect::<Vec<_>>(), [0, 3, 15]);
+    assert_eq!([0, 1, 2, 3].map(|n| slaves.nth(n)), [Some(0), Some(3), Some(15), None]);
+    assert_eq!(
+        [0, 1, 15, 16, 255].map(|slot| slaves.contains(slot)),
+        [true, false, true, false, false]
+    );
+    assert_eq!(
+        [0, 1, 3, 4, 15, 16].map(|start| slaves.first_from(start)),
+        [0, 3, 3, 15, 15, 0].map(Some)
+    );
+    slaves.remove(0);
+    slaves.remove(7);
+    slaves.remove(200);
+    assert_eq!(slaves, SlaveSet::from_bits(0b1000_0000_0000_1000));
+    assert_eq!(slaves.first(), Some(3));
+    assert_eq!(std::format!("{slaves:?}"), "{3, 15}");
+    assert!(SlaveSet::EMPTY.is_empty() && !slaves.is_empty());
+    assert_eq!(
+        (SlaveSet::EMPTY.first(), SlaveSet::EMPTY.first_from(9), SlaveSet::EMPTY.len()),
+        (None, None, 0)
+    );
+}
+
+#[test]
+#[should_panic(expected = "slave slot out of range")]
+fn no_slot_16() {
+    SlaveSet::default().insert(16);
+}
+
+#[test]
+fn round_robin_by_hand() {
+    let mut one = RoundRobin::default();
+    assert_eq!([(); 5].map(|()| one.select(set(&[0, 1]), 1)), [0, 1, 0, 1, 0].map(Some));
+    let mut three = RoundRobin::default();
+    assert_eq!([(); 8].map(|()| three.select(set(&[2, 5]), 3)), [2, 2, 2, 5, 5, 5, 2, 2].map(Some));
+}
+
+#[test]
+fn goes_on_with_the_next_when_the_set_changes() {
+    let (all, lost) = (set(&[0, 1, 2]), set(&[0, 2]));
+    let mut selector = RoundRobin::default();
+    assert_eq!(selector.run(all, 4, 5), Some((0, 4)));
+    assert_eq!(selector.run(all, 4, 1), Some((1, 1)));
+    assert_eq!(selector.run(lost, 4, 9), Some((2, 4)), "slave 1 is lost in its turn");
+    assert_eq!(selector.run(SlaveSet::EMPTY, 4, 9), None);
+    assert_eq!(selector.run(all, 4, 9), Some((0, 4)));
+    assert_eq!(selector.run(all, 4, 9), Some((1, 4)), "and gets a whole turn when it is back");
+    assert_eq!(selector.run(all, 4, 3), Some((2, 3)));
+    assert_eq!(selector.run(all, 2, 3), Some((0, 2)), "a shorter turn is already over");
+}
+
+#[test]
+fn degenerate_arguments_make_progress() {
+    let mut selector = RoundRobin::default();
+    assert_eq!(
+        [(); 3].map(|()| selector.run(set(&[0, 1]), 0, 9)),
+        [(0, 1), (1, 1), (0, 1)].map(Some)
+    );
+    assert_eq!(selector.run(set(&[0, 1]), 1, 0), Some((1, 0)));
+    assert_eq!(selector.run(set(&[0, 1]), 1, 1), Some((1, 1)), "an empty run is nobody's turn");
+    assert_eq!(selector.run(set(&[7]), u16::MAX, usize::MAX), Some((7, 65_535)));
+}
+
+fn some_set() -> impl Strategy<Value = SlaveSet> {
+    (1..=u16::MAX).prop_map(SlaveSet::from_bits)
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn set_is_its_bits(bits: u16) {
+        let slaves = SlaveSet::from_bits(bits);
+        let slots: Vec<u8> = (0..16).filter(|slot| bits >> slot & 1 == 1).collect();
+        prop_assert_eq!(slaves.iter().collect::<Vec<_>>(), slots.clone());
+        prop_assert_eq!(set(&slots), slaves);
+        prop_assert_eq!(slaves.len() as usize, slots.len());
+        for n in 0..17 {
+            prop_assert_eq!(slaves.nth(n), slots.get(n as usize).copied());
+        }
+    }
+
+    #[test]
+    fn exactly_even_from_the_first_frame(usable in some_set(), turn in 1..40u16, frames in 1..2000usize) {
+        let mut selector = RoundRobin::default();
+        let slots: Vec<u8> = usable.iter().collect();
+        for frame in 0..frames {
+            let expected = slots[frame / usize::from(turn) % slots.len()];
+            prop_assert_eq!(selector.select(usable, turn), Some(expected));
+        }
+    }
+
+    #[test]
+    fn runs_and_single_frames_agree(
+        steps in prop::collection::vec((any::<u16>(), 0..6u16, 1..12usize), 1..100),
+    ) {
+        let (mut batched, mut single) = (RoundRobin::default(), RoundRobin::default());
+        for (bits, turn, want) in steps {
+            let usable = SlaveSet::from_bits(bits);
+            let Some((slot, run)) = batched.run(usable, turn, want) else {
+                prop_assert!(usable.is_empty());
+                prop_assert_eq!(single.select(usable, turn), None);
+                continue;
+            };
+            prop_assert!(usable.contains(slot) && 0 < run && run <= want);
+            for _ in 0..run {
+                prop_assert_eq!(single.select(usable, turn), Some(slot));
+            }
+        }
+    }
+
+    #[test]
+    fn even_right_after_any_change(
+        history in prop::collection::vec((any::<u16>(), 1..6u16, 0..12usize), 0..20),
+        usable in some_set(),
+        turn in 1..6u16,
+        skip in 0..12usize,
+    ) {
+        let mut selector = RoundRobin::default();
+        for (bits, turn, frames) in history {
+            for _ in 0..frames {
+                selector.select(SlaveSet::from_bits(bits), turn);
+            }
+        }
+        for _ in 0..skip {
+            selector.select(usable, turn);
+        }
+        let mut frames = [0u16; MAX_SLAVES];
+        for _ in 0..usable.len() * u32::from(turn) {
+            frames[usize::from(selector.select(usable, turn).unwrap())] += 1;
+        }
+        for slot in 0..16 {
+            let share = if usable.contains(slot) { turn } else { 0 };
+            prop_assert_eq!(frames[usize::from(slot)], share);
+        }
+    }
+}

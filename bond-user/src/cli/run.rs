@@ -1,0 +1,121 @@
+//! `bond run`.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{BindChoice, BondConfig, XdpChoice};
+use crate::control;
+use crate::mode::Mode;
+use crate::netlink::Mac;
+use crate::poller::Poll;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Name of the bond's interface, 11 characters at most
+    #[arg(default_value = "bond0")]
+    bond: String,
+    /// The slaves, separated by commas
+    #[arg(long, short, required = true, value_delimiter = ',', value_name = "IF,IF")]
+    iface: Vec<String>,
+    /// Bonding mode, by the kernel's name or number: balance-rr (0), active-backup (1)
+    #[arg(long, default_value = "active-backup")]
+    mode: Mode,
+    /// Carrier poll interval in ms; link events are followed at once beside it
+    #[arg(long, default_value_t = 10, value_name = "MS")]
+    miimon: u64,
+    /// Preferred slave of active-backup: active whenever its link is up
+    #[arg(long, value_name = "IF")]
+    primary: Option<String>,
+    /// Frames in a row to one slave in balance-rr
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    packets_per_slave: u16,
+    /// The bond's MAC address [default: the first slave's]
+    #[arg(long)]
+    mac: Option<Mac>,
+    /// Where the slaves' XDP programs run
+    #[arg(long, value_enum, default_value_t = Xdp::Auto)]
+    xdp_mode: Xdp,
+    /// How the slaves' AF_XDP sockets are bound
+    #[arg(long, value_enum, default_value_t = Bind::Auto)]
+    bind_mode: Bind,
+    /// Queues of the bond, one worker each [default: as many as --cores, else 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    queues: Option<u32>,
+    /// CPUs to pin the workers to [default: the first ones this process may use]
+    #[arg(long, value_delimiter = ',', value_name = "CPU,CPU")]
+    cores: Vec<usize>,
+    /// How workers wait for frames: asleep when idle, or never
+    #[arg(long, value_enum, default_value_t = Waiting::Adaptive)]
+    poll: Waiting,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Xdp {
+    Auto,
+    Native,
+    Generic,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Bind {
+    Auto,
+    ZeroCopy,
+    Copy,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Waiting {
+    Adaptive,
+    Busy,
+}
+
+impl Args {
+    fn into_config(self) -> BondConfig {
+        BondConfig {
+            name: self.bond,
+            slaves: self.iface,
+            mode: self.mode,
+            miimon: Duration::from_millis(self.miimon),
+            primary: self.primary,
+            packets_per_slave: self.packets_per_slave,
+            mac: self.mac,
+            xdp: match self.xdp_mode {
+                Xdp::Auto => XdpChoice::Auto,
+                Xdp::Native => XdpChoice::Native,
+                Xdp::Generic => XdpChoice::Generic,
+            },
+            bind: match self.bind_mode {
+                Bind::Auto => BindChoice::Auto,
+                Bind::ZeroCopy => BindChoice::ZeroCopy,
+                Bind::Copy => BindChoice::Copy,
+            },
+            queues: self.queues,
+            cores: self.cores,
+            poll: match self.poll {
+                Waiting::Adaptive => Poll::Adaptive,
+                Waiting::Busy => Poll::Busy,
+            },
+        }
+    }
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    log_to_stderr();
+    control::run(args.into_config())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Level info, or what RUST_LOG says.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_target(false)
+        .init();
+}

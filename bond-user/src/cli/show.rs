@@ -1,0 +1,52 @@
+//! `bond show`.
+
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::{NOT_RUNNING, text};
+use crate::port::socket_path;
+use crate::state::BondState;
+
+/// How long a running bond may take to answer.
+const ANSWER: Duration = Duration::from_secs(2);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The bond
+    #[arg(default_value = "bond0")]
+    bond: String,
+    /// One JSON object instead of text
+    #[arg(short, long)]
+    json: bool,
+}
+
+pub(super) fn show(args: &Args) -> anyhow::Result<ExitCode> {
+    let path = socket_path(&args.bond)?;
+    let mut socket = match UnixStream::connect(&path) {
+        Ok(socket) => socket,
+        Err(error)
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
+        {
+            eprintln!("bond: {} is not running in this network namespace", args.bond);
+            return Ok(ExitCode::from(NOT_RUNNING));
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot connect to {}", path.display()));
+        }
+    };
+    socket.set_read_timeout(Some(ANSWER))?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).context("the bond does not answer")?;
+    let state: BondState =
+        serde_json::from_str(&answer).context("the bond's answer is of another version")?;
+    if args.json {
+        println!("{}", serde_json::to_string(&state)?);
+    } else {
+        print!("{}", text::render(&state));
+    }
+    Ok(ExitCode::SUCCESS)
+}

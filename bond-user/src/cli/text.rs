@@ -1,0 +1,100 @@
+//! The state for people. Words and order follow /proc/net/bonding where it has them.
+
+use std::fmt::{self, Write as _};
+
+use crate::mode::Mode;
+use crate::state::{BondState, Drops, Failover, PortState, SlaveState};
+
+/// The whole state as text.
+pub(super) fn render(state: &BondState) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = bond(&mut out, state);
+    for slave in &state.slaves {
+        let _ = slave_block(&mut out, slave);
+    }
+    out
+}
+
+fn bond(out: &mut String, state: &BondState) -> fmt::Result {
+    let mode = state.mode.parse::<Mode>().map_or("", |mode| mode.description());
+    writeln!(out, "{}: {mode}, {}", state.ifname, state.mii_status)?;
+    line(out, "Bonding Mode", &state.mode)?;
+    if state.mode == Mode::ActiveBackup.to_string() {
+        line(out, "Primary Slave", state.primary.as_deref().unwrap_or("None"))?;
+        line(out, "Currently Active Slave", state.active_slave.as_deref().unwrap_or("None"))?;
+    } else {
+        line(out, "Packets Per Slave", state.packets_per_slave)?;
+    }
+    line(out, "MII Status", &state.mii_status)?;
+    line(out, "MII Polling Interval (ms)", state.miimon)?;
+    line(out, "MAC Address", &state.address)?;
+    line(out, "MTU", state.mtu)?;
+    line(out, "Process", state.pid)?;
+    for worker in &state.workers {
+        let frames: Vec<String> = worker
+            .umems
+            .iter()
+            .map(|u| {
+                format!(
+                    "{} frames = {} free + {} held + {} fill + {} tx",
+                    u.total, u.free, u.held, u.fill, u.tx
+                )
+            })
+            .collect();
+        let what = format!("CPU {}, poll {}, {}", worker.core, state.poll, frames.join("; "));
+        line(out, &format!("Worker {}", worker.worker), what)?;
+    }
+    match &state.failovers.last {
+        Some(last) => line(out, "Failovers", failover(state.failovers.count, last))?,
+        None => line(out, "Failovers", 0)?,
+    }
+    writeln!(out, "\nHost Interface: {} (our end: {})", state.ifname, state.host.ifname)?;
+    port(out, &state.host)
+}
+
+fn failover(count: u64, last: &Failover) -> String {
+    let name = |slave: &Option<String>| slave.clone().unwrap_or_else(|| "none".into());
+    format!(
+        "{count}, last at {}: {} -> {} in {} us ({})",
+        last.at,
+        name(&last.from),
+        name(&last.to),
+        last.took_us,
+        last.reason
+    )
+}
+
+fn slave_block(out: &mut String, slave: &SlaveState) -> fmt::Result {
+    writeln!(out, "\nSlave Interface: {}", slave.port.ifname)?;
+    line(out, "State", &slave.state)?;
+    line(out, "MII Status", format!("{} ({})", slave.mii_status, slave.evidence))?;
+    line(out, "Link Failure Count", slave.link_failure_count)?;
+    line(out, "Permanent HW addr", &slave.perm_hwaddr)?;
+    let promisc = if slave.promisc { " (refused the bond's MAC: promiscuous)" } else { "" };
+    line(out, "Current HW addr", format!("{}{promisc}", slave.hwaddr))?;
+    port(out, &slave.port)?;
+    line(out, "Link-local frames passed", slave.link_local)
+}
+
+fn port(out: &mut String, port: &PortState) -> fmt::Result {
+    let mode = format!("{}, {}, {} queue(s)", port.xdp_mode, port.bind_mode, port.queues);
+    line(out, "XDP Mode", mode)?;
+    line(out, "Received", format!("{} frames, {} bytes", port.rx_packets, port.rx_bytes))?;
+    line(out, "Sent", format!("{} frames, {} bytes", port.tx_packets, port.tx_bytes))?;
+    line(out, "Dropped", dropped(&port.drops))
+}
+
+/// Only the reasons that happened.
+fn dropped(drops: &Drops) -> String {
+    let reasons: Vec<String> = drops
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
+    if reasons.is_empty() { "0".into() } else { reasons.join(", ") }
+}
+
+fn line(out: &mut String, key: &str, value: impl fmt::Display) -> fmt::Result {
+    writeln!(out, "{:<26} {value}", format!("{key}:"))
+}

@@ -1,0 +1,252 @@
+//! What a bond shall be: a validated type, in the kernel's bonding names.
+
+use std::fmt;
+use std::time::Duration;
+
+use bond_ebpf::layout::{MAX_QUEUES, MAX_SLAVES};
+
+use crate::mode::Mode;
+use crate::netlink::Mac;
+use crate::poller::Poll;
+
+/// Longest name of a netdev: IFNAMSIZ (include/uapi/linux/if.h) less the terminator.
+const IFNAME_MAX: usize = 15;
+/// What our end of bond0 adds to the bond's name.
+pub const HOST_SUFFIX: &str = "-xsk";
+
+/// Where the XDP programs of the slaves shall run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpChoice {
+    /// In the driver if it can, else in the generic hook.
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the generic hook, after the driver made an skb.
+    Generic,
+}
+
+/// How the slaves' sockets shall be bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindChoice {
+    /// Zero-copy where the driver can and runs the program itself, else copy.
+    Auto,
+    /// Zero-copy, or not at all.
+    ZeroCopy,
+    /// Copy.
+    Copy,
+}
+
+/// Everything that `bond run` was told.
+#[derive(Clone, Debug)]
+pub struct BondConfig {
+    /// Name of the bond's netdev.
+    pub name: String,
+    /// Slaves, in order: slot 0 first.
+    pub slaves: Vec<String>,
+    /// How slaves are chosen for sending.
+    pub mode: Mode,
+    /// Carrier poll interval. Netlink events are followed at once beside it.
+    pub miimon: Duration,
+    /// Preferred slave of active-backup.
+    pub primary: Option<String>,
+    /// Frames in a row to one slave in balance-rr.
+    pub packets_per_slave: u16,
+    /// The bond's MAC; the first slave's if not given.
+    pub mac: Option<Mac>,
+    /// Where the slaves' XDP programs run.
+    pub xdp: XdpChoice,
+    /// How the slaves' sockets are bound.
+    pub bind: BindChoice,
+    /// Number of workers, and of bond0's queues; one a core if not given.
+    pub queues: Option<u32>,
+    /// CPUs of the workers; the first ones this process may use if empty.
+    pub cores: Vec<usize>,
+    /// How workers wait.
+    pub poll: Poll,
+}
+
+/// A configuration that cannot work, told apart before anything is touched.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The bond's name does not leave room for `-xsk`.
+    #[error("bond name {0:?} is too long: {max} characters at most, so that {0}{HOST_SUFFIX} is still an interface name", max = IFNAME_MAX - HOST_SUFFIX.len())]
+    NameTooLong(String),
+    /// The name is no interface name.
+    #[error(
+        "{0:?} is no interface name: 1 to {IFNAME_MAX} characters, no white space, '/' or ':', not '.' or '..'"
+    )]
+    BadName(String),
+    /// No slave.
+    #[error("a bond needs at least one slave: --iface eth0,eth1")]
+    NoSlaves,
+    /// Too many slaves.
+    #[error("{0} slaves are too many: {MAX_SLAVES} at most")]
+    TooManySlaves(usize),
+    /// A slave twice.
+    #[error("interface {0} is named twice: each slave once")]
+    Repeated(String),
+    /// The bond itself as a slave.
+    #[error("{0} cannot be a slave of itself: choose another name for the bond")]
+    SlaveOfItself(String),
+    /// The primary is no slave.
+    #[error("primary {primary} is not among the slaves ({slaves})")]
+    PrimaryNotSlave {
+        /// As given.
+        primary: String,
+        /// As given.
+        slaves: String,
+    },
+    /// A primary where the mode has none.
+    #[error("--primary works in mode active-backup, not in {0}")]
+    PrimaryWithoutActive(Mode),
+    /// Not a unicast address.
+    #[error("{0} cannot be the bond's MAC: it must be unicast and not zero")]
+    BadMac(Mac),
+    /// `--queues` and `--cores` disagree.
+    #[error(
+        "{queues} queues need {queues} cores, and {cores} are given: one worker a core owns one queue of {name}"
+    )]
+    QueuesCores {
+        /// The bond.
+        name: String,
+        /// As given.
+        queues: u32,
+        /// As given.
+        cores: usize,
+    },
+    /// More than the maps hold.
+    #[error("{0} queues are too many: {MAX_QUEUES} at most")]
+    TooManyQueues(u32),
+    /// A core twice.
+    #[error("core {0} is named twice: one worker a core")]
+    RepeatedCore(usize),
+    /// A core that this process may not use.
+    #[error("core {core} is not available: this process may use {available:?}")]
+    NoCore {
+        /// As given.
+        core: usize,
+        /// What there is.
+        available: Vec<usize>,
+    },
+    /// More workers than cores.
+    #[error(
+        "{queues} queues need {queues} cores and this process may use {available}: lower --queues"
+    )]
+    TooFewCores {
+        /// As given.
+        queues: u32,
+        /// What there is.
+        available: usize,
+    },
+    /// Monitoring cannot be off.
+    #[error("miimon 0 would switch link monitoring off, which bond does not do: give 1 ms or more")]
+    MiimonOff,
+}
+
+impl BondConfig {
+    /// Checks all that can be checked without asking the kernel about interfaces.
+    ///
+    /// # Errors
+    /// The first thing that cannot work.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if !is_ifname(&self.name) {
+            return Err(ConfigError::BadName(self.name.clone()));
+        }
+        if self.name.len() + HOST_SUFFIX.len() > IFNAME_MAX {
+            return Err(ConfigError::NameTooLong(self.name.clone()));
+        }
+        if self.miimon.is_zero() {
+            return Err(ConfigError::MiimonOff);
+        }
+        self.validate_slaves()?;
+        match &self.primary {
+            Some(_) if self.mode != Mode::ActiveBackup => {
+                return Err(ConfigError::PrimaryWithoutActive(self.mode));
+            }
+            Some(primary) if !self.slaves.contains(primary) => {
+                return Err(ConfigError::PrimaryNotSlave {
+                    primary: primary.clone(),
+                    slaves: self.slaves.join(", "),
+                });
+            }
+            _ => {}
+        }
+        match self.mac {
+            Some(mac) if mac.is_multicast() || mac.is_zero() => Err(ConfigError::BadMac(mac)),
+            _ => Ok(()),
+        }
+    }
+
+    fn validate_slaves(&self) -> Result<(), ConfigError> {
+        if self.slaves.is_empty() {
+            return Err(ConfigError::NoSlaves);
+        }
+        if self.slaves.len() > MAX_SLAVES {
+            return Err(ConfigError::TooManySlaves(self.slaves.len()));
+        }
+        for (slot, slave) in self.slaves.iter().enumerate() {
+            if !is_ifname(slave) {
+                return Err(ConfigError::BadName(slave.clone()));
+            }
+            if *slave == self.name {
+                return Err(ConfigError::SlaveOfItself(slave.clone()));
+            }
+            if self.slaves[..slot].contains(slave) {
+                return Err(ConfigError::Repeated(slave.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The CPUs of the workers, worker 0 first, out of those `available` to this process.
+    ///
+    /// # Errors
+    /// When there are not enough, or the two options disagree.
+    pub fn worker_cores(&self, available: &[usize]) -> Result<Vec<usize>, ConfigError> {
+        if let Some(queues) = self.queues.filter(|queues| *queues > MAX_QUEUES) {
+            return Err(ConfigError::TooManyQueues(queues));
+        }
+        for (at, core) in self.cores.iter().enumerate() {
+            if !available.contains(core) {
+                return Err(ConfigError::NoCore { core: *core, available: available.to_vec() });
+            }
+            if self.cores[..at].contains(core) {
+                return Err(ConfigError::RepeatedCore(*core));
+            }
+        }
+        match (self.queues, self.cores.len()) {
+            (None, 0) => Ok(available.iter().copied().take(1).collect()),
+            (None, _) => Ok(self.cores.clone()),
+            (Some(queues), 0) if queues as usize > available.len() => {
+                Err(ConfigError::TooFewCores { queues, available: available.len() })
+            }
+            (Some(queues), 0) => Ok(available[..queues as usize].to_vec()),
+            (Some(queues), cores) if queues as usize != cores => {
+                Err(ConfigError::QueuesCores { name: self.name.clone(), queues, cores })
+            }
+            (Some(_), _) => Ok(self.cores.clone()),
+        }
+    }
+}
+
+/// `dev_valid_name`, net/core/dev.c.
+fn is_ifname(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= IFNAME_MAX
+        && name != "."
+        && name != ".."
+        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
+}
+
+impl fmt::Display for XdpChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Generic => "generic",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,248 @@
+//! A running bond, and what makes it change.
+
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::ipc::Ipc;
+use super::signals::Signals;
+use super::slot::Slot;
+use super::{BondError, announce, view};
+use crate::config::BondConfig;
+use crate::egress::Host;
+use crate::mode::{self, Decision, Policy};
+use crate::netlink::{Event, Events, Mac, Netlink};
+use crate::poller::Worker;
+use crate::port::{PortSpec, StateFile};
+use crate::snapshot::{Snapshot, SnapshotCell};
+use crate::state::{Failover, Failovers};
+use crate::watch::{Evidence, Source, Verdict};
+use crate::xsk::{UmemHandle, XskRings};
+
+/// Everything of a running bond. The control thread owns it; workers see the snapshot only.
+#[derive(Debug)]
+pub(super) struct Bond {
+    pub(super) config: BondConfig,
+    pub(super) spec: PortSpec,
+    pub(super) mac: Mac,
+    pub(super) mtu: u32,
+    pub(super) nl: Netlink,
+    pub(super) events: Events,
+    pub(super) ipc: Ipc,
+    pub(super) state_file: StateFile,
+    pub(super) host: Host,
+    pub(super) umems: Vec<UmemHandle>,
+    pub(super) workers: Vec<Worker<XskRings>>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) policy: Policy,
+    pub(super) snapshot: Snapshot,
+    pub(super) published: Arc<SnapshotCell>,
+    pub(super) failovers: Failovers,
+    pub(super) started: Instant,
+}
+
+impl Bond {
+    /// Follows events until a stop is asked for, or something ends the bond.
+    pub(super) fn serve(&mut self, signals: &Signals) -> Result<(), BondError> {
+        let mut next_poll = Instant::now();
+        loop {
+            let now = Instant::now();
+            if now >= next_poll {
+                self.check_workers()?;
+                // Waiting events first: one that is older than the poll must not overrule it.
+                self.read_events()?;
+                self.poll_carriers()?;
+                self.take_back_slaves()?;
+                next_poll = now + self.config.miimon;
+            }
+            self.wait(signals, next_poll)?;
+            if signals.stop_asked() {
+                tracing::info!("stopping {}", self.config.name);
+                return Ok(());
+            }
+            self.read_events()?;
+            let Self { ipc, .. } = &*self;
+            ipc.answer(|| view::state(self));
+        }
+    }
+
+    /// The slave in a slot.
+    pub(super) fn slot(&self, slot: u8) -> &Slot {
+        &self.slots[usize::from(slot)]
+    }
+
+    pub(super) fn slot_mut(&mut self, slot: u8) -> &mut Slot {
+        &mut self.slots[usize::from(slot)]
+    }
+
+    /// All slots; there are `MAX_SLAVES` at most.
+    pub(super) fn slot_ids(&self) -> impl Iterator<Item = u8> + use<> {
+        (0u8..).take(self.slots.len())
+    }
+
+    fn slot_of(&self, ifindex: u32) -> Option<u8> {
+        self.slot_ids().find(|slot| self.slot(*slot).ifindex() == Some(ifindex))
+    }
+
+    fn wait(&self, signals: &Signals, until: Instant) -> Result<(), BondError> {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+        let mut fds = [self.events.as_fd(), self.ipc.as_fd(), signals.as_fd()]
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(errno) => Err(BondError::io("cannot wait for events")(errno.into())),
+        }
+    }
+
+    fn check_workers(&mut self) -> Result<(), BondError> {
+        let Some(ended) = self.workers.iter().position(Worker::is_finished) else { return Ok(()) };
+        let source = match self.workers.remove(ended).stop() {
+            Err(error) => error,
+            Ok(_plane) => std::io::Error::other("it stopped by itself"),
+        };
+        Err(BondError::Worker { worker: ended, source })
+    }
+
+    fn read_events(&mut self) -> Result<(), BondError> {
+        let mut events = Vec::new();
+        self.events
+            .read(|event| events.push(event))
+            .map_err(BondError::io("cannot read link events"))?;
+        for event in events {
+            match event {
+                Event::Link(link) => {
+                    if let Some(slot) = self.slot_of(link.index) {
+                        self.evidence(slot, link.carrier, Source::Event)?;
+                    }
+                }
+                Event::Removed { index, .. } => self.removed(index)?,
+                Event::Overrun => self.poll_carriers()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The carrier poll: RTM_GETLINK makes the kernel tell at once what it may hold back for a second.
+    fn poll_carriers(&mut self) -> Result<(), BondError> {
+        for slot in self.slot_ids() {
+            let Some(ifindex) = self.slot(slot).ifindex() else { continue };
+            match self.nl.carrier(ifindex)? {
+                Some(carrier) => self.evidence(slot, carrier, Source::Poll)?,
+                None => self.removed(ifindex)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn removed(&mut self, ifindex: u32) -> Result<(), BondError> {
+        if ifindex == self.host.ifindex {
+            return Err(BondError::Deleted(self.config.name.clone()));
+        }
+        if let Some(slot) = self.slot_of(ifindex) {
+            tracing::warn!("{} is gone", self.slot(slot).name);
+            self.evidence(slot, false, Source::Event)?;
+            self.leave(slot)?;
+        }
+        Ok(())
+    }
+
+    /// One look at a slave's carrier, from wherever.
+    pub(super) fn evidence(
+        &mut self,
+        slot: u8,
+        carrier: bool,
+        source: Source,
+    ) -> Result<(), BondError> {
+        let seen = Instant::now();
+        let evidence = Evidence { carrier, source };
+        let now = self.started.elapsed();
+        let Some(verdict) = self.slot_mut(slot).carrier.step(evidence, now) else {
+            return Ok(());
+        };
+        let name = self.slot(slot).name.clone();
+        tracing::info!("{name}: link {}", if verdict.up { "up" } else { "down" });
+        let event =
+            if verdict.up { mode::Event::LinkUp(slot) } else { mode::Event::LinkDown(slot) };
+        let decision = self.policy.step(event);
+        let reason = reason(&name, &verdict);
+        self.carry_out(&decision, reason, seen)
+    }
+
+    /// Publishes what the mode decided, and tells the network about a new active slave.
+    fn carry_out(
+        &mut self,
+        decision: &Decision,
+        reason: String,
+        seen: Instant,
+    ) -> Result<(), BondError> {
+        let before = std::mem::replace(&mut self.snapshot, decision.snapshot);
+        // Workers first: from here on frames go the new way.
+        self.published.publish(self.snapshot);
+        self.publish_receive()?;
+        let took = seen.elapsed();
+        if before.usable.is_empty() != self.snapshot.usable.is_empty() {
+            self.host.set_carrier(&mut self.nl, !self.snapshot.usable.is_empty())?;
+        }
+        if let Some(change) = decision.active_changed {
+            self.note_failover(change, reason, took);
+            if let Some(active) = change.to {
+                self.announce(active);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells each slave's XDP program whether its frames are delivered.
+    fn publish_receive(&mut self) -> Result<(), BondError> {
+        for (slot, state) in (0u8..).zip(&mut self.slots) {
+            if let Some(attached) = &mut state.attached {
+                attached.port.set_receive(self.snapshot.receive.contains(slot))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_failover(&mut self, change: mode::ActiveChange, reason: String, took: Duration) {
+        let name = |slot: Option<u8>| slot.map(|slot| self.slot(slot).name.clone());
+        let (from, to) = (name(change.from), name(change.to));
+        let text = |name: &Option<String>| name.clone().unwrap_or_else(|| "none".into());
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        tracing::info!("active slave: {} -> {} in {took_us} us ({reason})", text(&from), text(&to));
+        if from.is_none() && self.failovers.last.is_none() {
+            return; // The first choice is no failover.
+        }
+        self.failovers.count += 1;
+        let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        self.failovers.last = Some(Failover { from, to, reason, took_us, at });
+    }
+
+    /// Gratuitous ARP and unsolicited NA for bond0's addresses, on the new active slave.
+    fn announce(&mut self, active: u8) {
+        let addresses = match self.nl.addresses(self.host.ifindex) {
+            Ok(addresses) => addresses,
+            Err(error) => return tracing::warn!("cannot announce {}: {error}", self.config.name),
+        };
+        let Some(attached) = &self.slot(active).attached else { return };
+        for address in addresses {
+            let sent = match address.ip {
+                std::net::IpAddr::V4(ip) => {
+                    attached.packet.send(&announce::gratuitous_arp(self.mac, ip))
+                }
+                std::net::IpAddr::V6(ip) => {
+                    attached.packet.send(&announce::unsolicited_na(self.mac, ip))
+                }
+            };
+            if let Err(error) = sent {
+                tracing::warn!("cannot announce {}: {error}", address.ip);
+            }
+        }
+    }
+}
+
+fn reason(name: &str, verdict: &Verdict) -> String {
+    let what = if verdict.up { "carrier is back" } else { "no carrier" };
+    format!("{name}: {what}, seen by {}", verdict.source)
+}

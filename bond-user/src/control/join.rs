@@ -1,0 +1,153 @@
+//! Slaves joining and leaving, at the start and while the bond runs.
+
+use super::BondError;
+use super::bond::Bond;
+use super::packet::PacketSocket;
+use super::slot::Attached;
+use super::start::save;
+use crate::mode::Event;
+use crate::poller::{Command, Reply, SlavePort, Umem};
+use crate::port::{Candidate, Port, PortError, SHARED_UMEM, Saved, Share, Wanted};
+use crate::watch::Source;
+use crate::xsk::{BindMode, UmemId, XskMemory, XskRings};
+
+impl Bond {
+    /// Makes a netdev that was found fit a slave: settings, program, sockets, workers, first look.
+    ///
+    /// On an error the netdev is as it was.
+    pub(super) fn join(&mut self, slot: u8, candidate: &Candidate) -> Result<(), BondError> {
+        let saved = Saved::read(&mut self.nl, &candidate.link).map_err(PortError::from)?;
+        self.state_file.slaves.retain(|known| known.name != saved.name);
+        self.state_file.slaves.push(saved.clone());
+        save(&self.state_file)?;
+        let attached = self.open(slot, candidate, &saved).inspect_err(|_| {
+            for error in saved.restore(&mut self.nl) {
+                tracing::warn!("{error}");
+            }
+        })?;
+        let what = format!(
+            "{}: XDP {}, {}, {} receive queue(s)",
+            candidate.link.name,
+            attached.port.program.mode().name(),
+            attached.port.bound.mode,
+            attached.port.queues
+        );
+        tracing::info!("{what}");
+        self.slot_mut(slot).attached = Some(attached);
+        let carrier = self.nl.carrier(candidate.link.index)?.unwrap_or(false);
+        self.evidence(slot, carrier, Source::Poll)
+    }
+
+    fn open(
+        &mut self,
+        slot: u8,
+        candidate: &Candidate,
+        saved: &Saved,
+    ) -> Result<Attached, BondError> {
+        let link = &candidate.link;
+        let wanted = Wanted { mac: self.mac, mtu: self.mtu };
+        let applied = saved.apply(&mut self.nl, wanted).map_err(PortError::from)?;
+        applied.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let packet = PacketSocket::open(link.index)
+            .map_err(BondError::io(format!("cannot open a packet socket on {}", link.name)))?;
+        if applied.mac_refused {
+            packet
+                .promiscuous()
+                .map_err(BondError::io(format!("{} refuses promiscuous mode", link.name)))?;
+            tracing::warn!(
+                "{} refuses the bond's MAC: it keeps {} and is promiscuous",
+                link.name,
+                link.mac
+            );
+        }
+        let (mut port, shares) = Port::open(candidate, slot, &self.spec, &self.umems)?;
+        self.hand_out(slot, shares)?;
+        port.set_receive(false)?;
+        port.open_gates()?;
+        Ok(Attached {
+            port,
+            perm_mac: link.mac,
+            mac: if applied.mac_refused { link.mac } else { self.mac },
+            packet,
+            promisc: applied.mac_refused,
+        })
+    }
+
+    fn hand_out(&mut self, slot: u8, shares: Vec<Share>) -> Result<(), BondError> {
+        for (worker, Share { slave, umem }) in shares.into_iter().enumerate() {
+            self.ask(worker, Command::Attach(slot, slave, umem))?;
+        }
+        Ok(())
+    }
+
+    fn ask(&self, worker: usize, command: Command<XskRings>) -> Result<Reply<XskRings>, BondError> {
+        self.workers[worker].ask(command).map_err(|source| BondError::Worker { worker, source })
+    }
+
+    /// The netdev is gone: closes its sockets and takes its frames back.
+    pub(super) fn leave(&mut self, slot: u8) -> Result<(), BondError> {
+        let decision = self.policy.step(Event::Removed(slot));
+        self.snapshot = decision.snapshot;
+        self.published.publish(self.snapshot);
+        let Some(attached) = self.slot_mut(slot).attached.take() else { return Ok(()) };
+        let own_umem: Option<UmemId> =
+            (attached.port.bound.mode == BindMode::ZeroCopy).then_some(SHARED_UMEM + 1 + slot);
+        for worker in 0..self.workers.len() {
+            // Closed here, on the control thread: closing may block.
+            let queues: Option<SlavePort<XskRings>> =
+                match self.ask(worker, Command::Detach(slot))? {
+                    Reply::Detached(queues) => queues,
+                    Reply::Attached | Reply::Reclaimed(..) => None,
+                };
+            drop(queues);
+            let reply = self.ask(worker, Command::Reclaim(slot, own_umem))?;
+            if let Reply::Reclaimed(back, umem) = reply {
+                let umem: Option<Umem<XskMemory>> = umem;
+                tracing::debug!(
+                    "worker {worker}: {} chunks back, {} frames lost, own UMEM {}",
+                    back.fill,
+                    back.tx,
+                    umem.is_some()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for slaves whose netdev is gone, and takes them in again when it is back by name.
+    pub(super) fn take_back_slaves(&mut self) -> Result<(), BondError> {
+        for slot in self.slot_ids() {
+            if self.slot(slot).attached.is_some() {
+                continue;
+            }
+            let name = self.slot(slot).name.clone();
+            if self.nl.link(&name)?.is_none() {
+                continue;
+            }
+            let result = self.take_back(slot, &name);
+            let state = self.slot_mut(slot);
+            match result {
+                Ok(()) => state.refused = None,
+                Err(error @ (BondError::Worker { .. } | BondError::Deleted(_))) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    let error = error.to_string();
+                    if state.refused.as_ref() != Some(&error) {
+                        tracing::warn!("{name} is back but cannot be a slave: {error}");
+                        state.refused = Some(error);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_back(&mut self, slot: u8, name: &str) -> Result<(), BondError> {
+        let candidate = Candidate::inspect(&mut self.nl, name)?;
+        let first = crate::netlink::Link { mtu: self.mtu, ..candidate.link.clone() };
+        candidate.check(&self.spec, &first)?;
+        tracing::info!("{name} is back");
+        self.join(slot, &candidate)
+    }
+}

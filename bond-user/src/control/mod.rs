@@ -1,0 +1,39 @@
+//! The control thread: follows links, decides, publishes; answers `bond show`; cleans up.
+
+mod announce;
+mod bond;
+mod error;
+mod ipc;
+mod join;
+mod packet;
+mod privileges;
+mod signals;
+mod slot;
+mod start;
+mod view;
+
+pub use error::BondError;
+
+use crate::config::BondConfig;
+use crate::netlink::Netlink;
+
+/// Runs a bond until SIGINT or SIGTERM, and leaves the machine as it was found.
+///
+/// # Errors
+/// What kept the bond from starting, or ended it. The machine is as before in either case.
+pub fn run(config: BondConfig) -> Result<(), BondError> {
+    let signals = signals::Signals::new()?;
+    let mut bond = start::start(config)?;
+    let served = bond.serve(&signals);
+    let stopped = bond.stop();
+    served.and(stopped)
+}
+
+/// Puts back what a killed process left of `bond`. Returns its pid, or `None` if nothing is left.
+///
+/// # Errors
+/// [`BondError::Running`] when it runs; else what could not be put back.
+pub fn cleanup(bond: &str) -> Result<Option<u32>, BondError> {
+    let mut nl = Netlink::new().map_err(BondError::io("cannot open a netlink socket"))?;
+    start::clear_leftovers(bond, &mut nl)
+}

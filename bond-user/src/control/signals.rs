@@ -1,0 +1,38 @@
+//! SIGINT and SIGTERM as something to poll.
+
+use std::io::Read as _;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::BondError;
+
+/// Readable once a stop was asked for.
+#[derive(Debug)]
+pub(super) struct Signals(UnixStream);
+
+impl Signals {
+    /// From now on SIGINT and SIGTERM do not end the process.
+    pub(super) fn new() -> Result<Self, BondError> {
+        let wrap = |source| BondError::Io { what: "cannot catch signals".into(), source };
+        let (read, write) = UnixStream::pair().map_err(wrap)?;
+        read.set_nonblocking(true).map_err(wrap)?;
+        for signal in [SIGINT, SIGTERM] {
+            let write = write.try_clone().map_err(wrap)?;
+            signal_hook::low_level::pipe::register(signal, write).map_err(wrap)?;
+        }
+        Ok(Self(read))
+    }
+
+    /// Whether a stop was asked for since the last call.
+    pub(super) fn stop_asked(&self) -> bool {
+        (&self.0).read(&mut [0; 16]).is_ok_and(|bytes| bytes > 0)
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,43 @@
+//! A slave as the control thread knows it, whether its netdev is there or not.
+
+use super::packet::PacketSocket;
+use crate::netlink::Mac;
+use crate::port::Port;
+use crate::watch::Carrier;
+
+/// One configured slave.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// Name of its netdev.
+    pub(super) name: String,
+    /// Link monitor. Its failure count outlives the netdev.
+    pub(super) carrier: Carrier,
+    /// While the netdev is there.
+    pub(super) attached: Option<Attached>,
+    /// Why the netdev could not be taken back, so that the log says it once.
+    pub(super) refused: Option<String>,
+}
+
+impl Slot {
+    pub(super) fn new(name: String) -> Self {
+        Self { name, carrier: Carrier::new(), attached: None, refused: None }
+    }
+
+    /// ifindex of its netdev, while it is there.
+    pub(super) fn ifindex(&self) -> Option<u32> {
+        self.attached.as_ref().map(|attached| attached.port.ifindex)
+    }
+}
+
+/// A slave whose netdev is there and works for the bond.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) port: Port,
+    /// Its own MAC.
+    pub(super) perm_mac: Mac,
+    /// Its MAC now: the bond's, unless the driver refused.
+    pub(super) mac: Mac,
+    /// For what the control thread sends itself. Holds promiscuous mode, if that is needed.
+    pub(super) packet: PacketSocket,
+    pub(super) promisc: bool,
+}

@@ -1,0 +1,233 @@
+//! From a configuration to a running bond: look at everything first, then change.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::BondError;
+use super::bond::Bond;
+use super::ipc::Ipc;
+use super::privileges;
+use super::slot::Slot;
+use crate::config::BondConfig;
+use crate::egress::{Host, HostShare, HostSpec};
+use crate::mode::Policy;
+use crate::netlink::{Events, Netlink};
+use crate::poller::{Counters, Dataplane, Worker, WorkerSpec};
+use crate::port::{Candidate, PortError, PortSpec, StateFile};
+use crate::snapshot::SnapshotCell;
+use crate::state::Failovers;
+use crate::xsk::{Geometry, XskRings};
+
+/// What was found out before anything is changed.
+struct Plan {
+    config: BondConfig,
+    spec: PortSpec,
+    cores: Vec<usize>,
+    candidates: Vec<Candidate>,
+}
+
+/// Starts a bond. On an error the machine is as before.
+pub(super) fn start(config: BondConfig) -> Result<Bond, BondError> {
+    config.validate()?;
+    privileges::check()?;
+    privileges::raise_memlock();
+    let mut nl = Netlink::new().map_err(BondError::io("cannot open a netlink socket"))?;
+    clear_leftovers(&config.name, &mut nl)?;
+    let plan = Plan::make(config, &mut nl)?;
+    let mut state_file = StateFile::new(&plan.config.name, &nl)
+        .map_err(BondError::io("cannot read this process's start time"))?;
+    save(&state_file)?;
+    // From here on the state file tells what to undo: for us, or for whoever comes after a crash.
+    let host = match plan.create_host(&mut nl, &mut state_file) {
+        Ok(host) => host,
+        Err(error) => return Err(undo(&state_file, &mut nl, error)),
+    };
+    match plan.assemble(nl, state_file.clone(), host) {
+        Ok((mut bond, candidates)) => match bond.take_in(&candidates) {
+            Ok(()) => Ok(bond),
+            Err(error) => {
+                if let Err(left) = bond.stop() {
+                    tracing::error!("{left}");
+                }
+                Err(error)
+            }
+        },
+        Err(error) => {
+            let mut nl = Netlink::new().map_err(BondError::io("cannot open a netlink socket"))?;
+            Err(undo(&state_file, &mut nl, error))
+        }
+    }
+}
+
+/// Puts back what a killed process left, and refuses to run a bond twice.
+///
+/// Returns the killed process's pid, if there was one.
+pub(super) fn clear_leftovers(bond: &str, nl: &mut Netlink) -> Result<Option<u32>, BondError> {
+    let read = || BondError::io(format!("cannot read the state file of {bond}"));
+    let Some(left) = StateFile::load(bond).map_err(read())? else { return Ok(None) };
+    if left.is_alive().map_err(read())? {
+        return Err(BondError::Running { bond: bond.to_owned(), pid: left.pid });
+    }
+    tracing::warn!("putting back what process {} left of {bond}", left.pid);
+    restored(&left, nl).map(|()| Some(left.pid))
+}
+
+/// Undoes everything the state file knows.
+pub(super) fn restored(state_file: &StateFile, nl: &mut Netlink) -> Result<(), BondError> {
+    let errors: Vec<String> = state_file.cleanup(nl).iter().map(|e| format!("  {e}")).collect();
+    if errors.is_empty() { Ok(()) } else { Err(BondError::Restore(errors.join("\n"))) }
+}
+
+fn undo(state_file: &StateFile, nl: &mut Netlink, error: BondError) -> BondError {
+    if let Err(left) = restored(state_file, nl) {
+        tracing::error!("{left}");
+    }
+    error
+}
+
+pub(super) fn save(state_file: &StateFile) -> Result<(), BondError> {
+    state_file.save().map_err(BondError::io("cannot write the state file"))
+}
+
+impl Plan {
+    fn make(config: BondConfig, nl: &mut Netlink) -> Result<Self, BondError> {
+        let available: Vec<usize> =
+            core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+        let cores = config.worker_cores(&available)?;
+        let candidates = config
+            .slaves
+            .iter()
+            .map(|name| Candidate::inspect(nl, name))
+            .collect::<Result<Vec<_>, PortError>>()?;
+        Host::check(nl, &config.name)?;
+        let spec = PortSpec {
+            xdp: config.xdp,
+            bind: config.bind,
+            geometry: Geometry::for_mtu(candidates[0].link.mtu)?,
+            workers: u32::try_from(cores.len()).unwrap_or(u32::MAX),
+        };
+        let first = &candidates[0].link;
+        candidates.iter().try_for_each(|candidate| candidate.check(&spec, first))?;
+        Ok(Self { config, spec, cores, candidates })
+    }
+
+    fn create_host(&self, nl: &mut Netlink, state_file: &mut StateFile) -> Result<Host, BondError> {
+        let host = Host::create(
+            nl,
+            &HostSpec {
+                name: &self.config.name,
+                mac: self.mac(),
+                mtu: self.candidates[0].link.mtu,
+                queues: self.spec.workers,
+            },
+        )?;
+        state_file.bond_ifindex = Some(host.ifindex);
+        save(state_file)?;
+        Ok(host)
+    }
+
+    fn mac(&self) -> crate::netlink::Mac {
+        self.config.mac.unwrap_or(self.candidates[0].link.mac)
+    }
+
+    /// bond0, its workers and its socket; no slave yet.
+    fn assemble(
+        self,
+        mut nl: Netlink,
+        state_file: StateFile,
+        mut host: Host,
+    ) -> Result<(Bond, Vec<Candidate>), BondError> {
+        let chunks: Vec<u32> = (0..self.spec.workers).map(|worker| self.chunks(worker)).collect();
+        let shares = host.open(&mut nl, &self.config.name, self.spec.geometry, &chunks)?;
+        let umems = Host::umems(&shares);
+        let primary = self.config.primary.as_ref().and_then(|primary| {
+            let slot = self.config.slaves.iter().position(|slave| slave == primary)?;
+            u8::try_from(slot).ok()
+        });
+        let policy = Policy::new(self.config.mode, self.config.packets_per_slave, primary);
+        let published = Arc::new(SnapshotCell::new(policy.snapshot()));
+        let workers = self.spawn(shares, &published)?;
+        host.open_gates()?;
+        let bond = Bond {
+            mac: self.mac(),
+            mtu: self.candidates[0].link.mtu,
+            events: Events::subscribe().map_err(BondError::io("cannot follow link events"))?,
+            ipc: Ipc::listen(&self.config.name)?,
+            slots: self.config.slaves.iter().cloned().map(Slot::new).collect(),
+            snapshot: policy.snapshot(),
+            failovers: Failovers::default(),
+            started: Instant::now(),
+            config: self.config,
+            spec: self.spec,
+            nl,
+            state_file,
+            host,
+            umems,
+            workers,
+            policy,
+            published,
+        };
+        Ok((bond, self.candidates))
+    }
+
+    /// Chunks of a worker's shared UMEM: for its queue of bond0 and its queues of every slave.
+    fn chunks(&self, worker: u32) -> u32 {
+        let share = |queues: u32| queues.saturating_sub(worker).div_ceil(self.spec.workers);
+        let queues = self.candidates.iter().map(|candidate| share(candidate.queues)).sum::<u32>();
+        self.spec.geometry.chunks(1 + queues)
+    }
+
+    fn spawn(
+        &self,
+        shares: Vec<HostShare>,
+        published: &Arc<SnapshotCell>,
+    ) -> Result<Vec<Worker<XskRings>>, BondError> {
+        let mut workers = Vec::new();
+        for (worker, (queue, umem)) in shares.into_iter().enumerate() {
+            let counters = Arc::new(Counters::default());
+            let plane = Dataplane::new(queue, umem, Arc::clone(&counters))?;
+            let spec = WorkerSpec {
+                name: format!("{}-{worker}", self.config.name),
+                core: self.cores[worker],
+                poll: self.config.poll,
+            };
+            let started = Worker::spawn(spec, plane, counters, Arc::clone(published));
+            workers.push(started.map_err(|source| BondError::Worker { worker, source })?);
+        }
+        Ok(workers)
+    }
+}
+
+impl Bond {
+    fn take_in(&mut self, candidates: &[Candidate]) -> Result<(), BondError> {
+        for (slot, candidate) in (0u8..).zip(candidates) {
+            self.join(slot, candidate)?;
+        }
+        let Self { config, workers, mac, mtu, .. } = self;
+        let cores: Vec<String> = workers.iter().map(|worker| worker.core().to_string()).collect();
+        tracing::info!(
+            "{} is up: {} over {}, MAC {mac}, MTU {mtu}, CPU {}",
+            config.name,
+            config.mode,
+            config.slaves.join(", "),
+            cores.join(", ")
+        );
+        Ok(())
+    }
+
+    /// Ends the workers, closes everything, and puts the machine back as it was.
+    pub(super) fn stop(self) -> Result<(), BondError> {
+        let Self { mut nl, state_file, ipc, host, workers, slots, umems, .. } = self;
+        drop(ipc);
+        // Programs first: nothing is redirected any more while the sockets close.
+        drop(slots);
+        drop(host);
+        for (worker, handle) in workers.into_iter().enumerate() {
+            if let Err(source) = handle.stop() {
+                tracing::error!("{}", BondError::Worker { worker, source });
+            }
+        }
+        drop(umems);
+        restored(&state_file, &mut nl)
+    }
+}

@@ -1,0 +1,145 @@
+//! From the running bond to its state tree.
+
+use bond_ebpf::layout::Verdict as XdpVerdict;
+
+use super::bond::Bond;
+use super::slot::Slot;
+use crate::mode::Mode;
+use crate::poller::{DropReason, Totals};
+use crate::port::{Program, XdpMode};
+use crate::state::{BondState, Drops, PortState, SlaveState, UmemState, WorkerState};
+use crate::xsk::{BindMode, Census, PortId, SocketStats};
+
+/// The state now.
+pub(super) fn state(bond: &Bond) -> BondState {
+    let snapshot = bond.snapshot;
+    let active = snapshot.active.map(|slot| bond.slot(slot).name.clone());
+    BondState {
+        ifname: bond.config.name.clone(),
+        pid: std::process::id(),
+        mode: bond.config.mode.to_string(),
+        miimon: u64::try_from(bond.config.miimon.as_millis()).unwrap_or(u64::MAX),
+        packets_per_slave: bond.config.packets_per_slave,
+        primary: bond.config.primary.clone(),
+        active_slave: active,
+        mii_status: up_down(!snapshot.usable.is_empty()),
+        address: bond.mac.to_string(),
+        mtu: bond.mtu,
+        poll: bond.config.poll.to_string(),
+        workers: bond.workers.iter().enumerate().map(|(at, w)| worker(at, w)).collect(),
+        host: host(bond),
+        slaves: (0u8..).zip(&bond.slots).map(|(slot, state)| slave(bond, slot, state)).collect(),
+        failovers: bond.failovers.clone(),
+    }
+}
+
+fn worker(at: usize, worker: &crate::poller::Worker<crate::xsk::XskRings>) -> WorkerState {
+    let counters = worker.counters();
+    WorkerState {
+        worker: at,
+        core: worker.core(),
+        turns: counters.worker.turns.get(),
+        idle_turns: counters.worker.idle_turns.get(),
+        sleeps: counters.worker.sleeps.get(),
+        umems: counters.umems().map(umem).collect(),
+    }
+}
+
+fn umem(census: Census) -> UmemState {
+    let Census { total, free, held, fill, tx } = census;
+    UmemState { total, free, held, fill, tx }
+}
+
+fn totals(bond: &Bond, port: PortId) -> Totals {
+    Totals::of(bond.workers.iter().map(|worker| &**worker.counters()), port)
+}
+
+fn host(bond: &Bond) -> PortState {
+    let program = bond.host.program();
+    let mut drops = drops(&totals(bond, PortId::HOST), bond.host.stats());
+    let unheard = program.map_or(0, |program| program.verdict(XdpVerdict::DropNoSocket).frames);
+    drops.insert("no_socket".into(), unheard);
+    let queues = u32::try_from(bond.workers.len()).unwrap_or(u32::MAX);
+    let modes = program.map(|program| (program.mode(), BindMode::Copy));
+    port(bond.host.port_name.clone(), queues, modes, &totals(bond, PortId::HOST), drops)
+}
+
+fn slave(bond: &Bond, slot: u8, state: &Slot) -> SlaveState {
+    let attached = state.attached.as_ref();
+    let program = attached.map(|attached| &attached.port.program);
+    let verdict = |verdict| program.map_or(0, |p: &Program| p.verdict(verdict).frames);
+    let totals = totals(bond, PortId::slave(slot));
+    let stats = attached.map_or_else(SocketStats::default, |attached| attached.port.stats());
+    let mut drops = drops(&totals, stats);
+    *drops.entry(DropReason::InactiveSlave.name().into()).or_default() +=
+        verdict(XdpVerdict::DropInactive);
+    let sends = match bond.config.mode {
+        Mode::ActiveBackup => bond.snapshot.active == Some(slot),
+        Mode::BalanceRr => bond.snapshot.usable.contains(slot),
+    };
+    let mac = |mac: Option<crate::netlink::Mac>| mac.map_or_else(String::new, |m| m.to_string());
+    let modes = attached.map(|a| (a.port.program.mode(), a.port.bound.mode));
+    let queues = attached.map_or(0, |attached| attached.port.queues);
+    SlaveState {
+        ifindex: state.ifindex(),
+        state: if sends { "active" } else { "backup" }.into(),
+        mii_status: up_down(state.carrier.up()),
+        evidence: evidence(bond, state),
+        link_failure_count: state.carrier.link_failure_count(),
+        perm_hwaddr: mac(attached.map(|attached| attached.perm_mac)),
+        hwaddr: mac(attached.map(|attached| attached.mac)),
+        promisc: attached.is_some_and(|attached| attached.promisc),
+        link_local: verdict(XdpVerdict::PassLinkLocal),
+        port: port(state.name.clone(), queues, modes, &totals, drops),
+    }
+}
+
+/// "carrier for 12.3 s, seen by netlink event".
+fn evidence(bond: &Bond, state: &Slot) -> String {
+    if state.attached.is_none() {
+        return "interface is gone".into();
+    }
+    let Some(last) = state.carrier.last_change() else { return "no carrier yet".into() };
+    let seconds = bond.started.elapsed().saturating_sub(last.since).as_secs_f64();
+    let what = if last.up { "carrier" } else { "no carrier" };
+    format!("{what} for {seconds:.1} s, seen by {}", last.source)
+}
+
+fn drops(totals: &Totals, stats: SocketStats) -> Drops {
+    let SocketStats { rx_dropped, rx_ring_full, rx_fill_ring_empty, tx_invalid } = stats;
+    let ours = DropReason::ALL.into_iter().zip(totals.drops).map(|(r, n)| (r.name().into(), n));
+    let kernels = [
+        ("xsk_rx_dropped", rx_dropped),
+        ("xsk_rx_ring_full", rx_ring_full),
+        ("xsk_rx_fill_ring_empty", rx_fill_ring_empty),
+        ("xsk_tx_invalid", tx_invalid),
+    ];
+    ours.chain(kernels.map(|(reason, n)| (reason.into(), n))).collect()
+}
+
+fn port(
+    ifname: String,
+    queues: u32,
+    modes: Option<(XdpMode, BindMode)>,
+    totals: &Totals,
+    drops: Drops,
+) -> PortState {
+    PortState {
+        ifname,
+        xdp_mode: modes.map_or("none", |(xdp, _)| xdp.name()).into(),
+        bind_mode: modes.map_or("none", |(_, bind)| bind.name()).into(),
+        queues,
+        rx_packets: totals.rx_frames,
+        rx_bytes: totals.rx_bytes,
+        tx_packets: totals.tx_frames,
+        tx_bytes: totals.tx_bytes,
+        seam_copies: totals.seam_copies,
+        kicks_busy: totals.kicks_busy,
+        kicks_down: totals.kicks_down,
+        drops,
+    }
+}
+
+fn up_down(up: bool) -> String {
+    if up { "up" } else { "down" }.into()
+}

@@ -1,0 +1,250 @@
+//! The state machine of the control thread: link events in, snapshots out.
+
+use bond_ebpf::select::SlaveSet;
+
+use super::{Mode, Roles, active_backup, balance_rr};
+use crate::snapshot::Snapshot;
+
+/// What the control thread has learnt. Slots are below [`bond_ebpf::layout::MAX_SLAVES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The slave in this slot can carry frames.
+    LinkUp(u8),
+    /// The slave in this slot cannot carry frames any more.
+    LinkDown(u8),
+    /// The netdev of the slave in this slot is gone. Its slot stays its own, so that a primary that
+    /// comes back by name is the primary again.
+    Removed(u8),
+    /// The slot of the slave to prefer, if any. Modes without an active slave ignore it.
+    Primary(Option<u8>),
+}
+
+/// What an event leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What the data path is to do from now on.
+    pub snapshot: Snapshot,
+    /// Set when another slave than before is active: time to tell the neighbours.
+    pub active_changed: Option<ActiveChange>,
+}
+
+/// A change of the active slave: `from` and `to` differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveChange {
+    /// Slot that was active.
+    pub from: Option<u8>,
+    /// Slot that is active now.
+    pub to: Option<u8>,
+}
+
+/// The policy of one bond. A slave whose link was never up is down.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    mode: Mode,
+    packets_per_slave: u16,
+    primary: Option<u8>,
+    up: SlaveSet,
+    active: Option<u8>,
+}
+
+impl Policy {
+    /// A policy with every slave down. `packets_per_slave` is for balance-rr, `primary` (a slot) for
+    /// active-backup; the other modes ignore them.
+    pub const fn new(mode: Mode, packets_per_slave: u16, primary: Option<u8>) -> Self {
+        Self { mode, packets_per_slave, primary, up: SlaveSet::EMPTY, active: None }
+    }
+
+    /// Takes an event in. An event that says nothing new changes nothing.
+    ///
+    /// # Panics
+    /// If the slot of a `LinkUp` is not below [`bond_ebpf::layout::MAX_SLAVES`].
+    pub fn step(&mut self, event: Event) -> Decision {
+        match event {
+            Event::LinkUp(slot) => self.up.insert(slot),
+            Event::LinkDown(slot) | Event::Removed(slot) => self.up.remove(slot),
+            Event::Primary(primary) => self.primary = primary,
+        }
+        let from = self.active;
+        let snapshot = self.snapshot();
+        let to = snapshot.active;
+        self.active = to;
+        Decision { snapshot, active_changed: (from != to).then_some(ActiveChange { from, to }) }
+    }
+
+    /// What the data path is to do now.
+    pub fn snapshot(&self) -> Snapshot {
+        let Roles { usable, receive, active } = match self.mode {
+            Mode::BalanceRr => balance_rr::roles(self.up),
+            Mode::ActiveBackup => active_backup::roles(self.up, self.primary, self.active),
+        };
+        Snapshot {
+            mode: self.mode,
+            usable,
+            receive,
+            active,
+            packets_per_slave: self.packets_per_slave,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use Event::{LinkDown, LinkUp, Primary, Removed};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn set(slots: &[u8]) -> SlaveSet {
+        slots.iter().copied().collect()
+    }
+
+    /// Steps through `rows` of event, up slaves after it, and active slave after it.
+    fn active_backup(primary: Option<u8>, rows: &[(Event, &[u8], Option<u8>)]) {
+        let mut policy = Policy::new(Mode::ActiveBackup, 1, primary);
+        let mut from = None;
+        for &(event, up, to) in rows {
+            let expected = Decision {
+                snapshot: Snapshot {
+                    mode: Mode::ActiveBackup,
+                    usable: set(up),
+                    receive: to.into_iter().collect(),
+                    active: to,
+                    packets_per_slave: 1,
+                },
+                active_changed: (from != to).then_some(ActiveChange { from, to }),
+            };
+            assert_eq!(policy.step(event), expected, "{event:?}");
+            from = to;
+        }
+    }
+
+    #[test]
+    fn without_a_primary_the_active_slave_stays() {
+        active_backup(
+            None,
+            &[
+                (LinkDown(0), &[], None),
+                (LinkUp(1), &[1], Some(1)),
+                (LinkUp(0), &[0, 1], Some(1)),
+                (LinkUp(2), &[0, 1, 2], Some(1)),
+                (LinkDown(2), &[0, 1], Some(1)),
+                (LinkUp(2), &[0, 1, 2], Some(1)),
+                (LinkDown(1), &[0, 2], Some(0)),
+                (LinkUp(1), &[0, 1, 2], Some(0)),
+                (Removed(0), &[1, 2], Some(1)),
+                (Removed(1), &[2], Some(2)),
+                (LinkDown(2), &[], None),
+                (LinkUp(15), &[15], Some(15)),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_primary_takes_over_whenever_it_is_up() {
+        active_backup(
+            Some(2),
+            &[
+                (LinkUp(0), &[0], Some(0)),
+                (LinkUp(1), &[0, 1], Some(0)),
+                (LinkUp(2), &[0, 1, 2], Some(2)),
+                (LinkDown(2), &[0, 1], Some(0)),
+                (LinkDown(0), &[1], Some(1)),
+                (LinkUp(0), &[0, 1], Some(1)),
+                (LinkUp(2), &[0, 1, 2], Some(2)),
+                (Removed(2), &[0, 1], Some(0)),
+                (LinkUp(2), &[0, 1, 2], Some(2)),
+                (Primary(None), &[0, 1, 2], Some(2)),
+                (Primary(Some(1)), &[0, 1, 2], Some(1)),
+                (Primary(Some(9)), &[0, 1, 2], Some(1)),
+            ],
+        );
+    }
+
+    #[test]
+    fn balance_rr_uses_every_slave_that_is_up() {
+        let mut policy = Policy::new(Mode::BalanceRr, 3, Some(1));
+        let rows: [(Event, &[u8]); 6] = [
+            (LinkUp(1), &[1]),
+            (LinkUp(0), &[0, 1]),
+            (Primary(Some(0)), &[0, 1]),
+            (LinkDown(1), &[0]),
+            (Removed(0), &[]),
+            (LinkUp(1), &[1]),
+        ];
+        for (event, up) in rows {
+            let expected = Decision {
+                snapshot: Snapshot {
+                    mode: Mode::BalanceRr,
+                    usable: set(up),
+                    receive: set(up),
+                    active: None,
+                    packets_per_slave: 3,
+                },
+                active_changed: None,
+            };
+            assert_eq!(policy.step(event), expected, "{event:?}");
+        }
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let slot = || prop_oneof![0..4u8, 0..16u8];
+        prop_oneof![
+            4 => slot().prop_map(LinkUp),
+            4 => slot().prop_map(LinkDown),
+            1 => slot().prop_map(Removed),
+            1 => prop::option::of(slot()).prop_map(Primary),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: if cfg!(miri) { 4 } else { 256 },
+            failure_persistence: None,
+            ..Default::default()
+        })]
+
+        #[test]
+        fn invariants_hold_after_every_event(
+            mode in prop::sample::select(&Mode::ALL[..]),
+            mut primary in prop::option::of(0..4u8),
+            events in prop::collection::vec(event(), 0..60),
+        ) {
+            let mut policy = Policy::new(mode, 7, primary);
+            let mut up = [false; 16];
+            let mut before = policy.snapshot();
+            prop_assert!(before.usable.is_empty() && before.receive.is_empty());
+            prop_assert_eq!(before.active, None);
+            for event in events {
+                match event {
+                    LinkUp(slot) => up[usize::from(slot)] = true,
+                    LinkDown(slot) | Removed(slot) => up[usize::from(slot)] = false,
+                    Primary(slot) => primary = slot,
+                }
+                let mut twin = policy.clone();
+                let Decision { snapshot: now, active_changed } = policy.step(event);
+
+                let usable: SlaveSet = (0..16).filter(|slot| up[usize::from(*slot)]).collect();
+                prop_assert_eq!((now.mode, now.packets_per_slave, now.usable), (mode, 7, usable));
+                match mode {
+                    Mode::BalanceRr => prop_assert_eq!((now.receive, now.active), (usable, None)),
+                    Mode::ActiveBackup => {
+                        prop_assert_eq!(now.active.is_some(), !usable.is_empty());
+                        prop_assert!(now.active.is_none_or(|active| usable.contains(active)));
+                        prop_assert_eq!(now.receive, now.active.into_iter().collect());
+                        let primary = primary.filter(|primary| usable.contains(*primary));
+                        let kept = before.active.filter(|active| usable.contains(*active));
+                        prop_assert!(primary.or(kept).is_none_or(|slot| now.active == Some(slot)));
+                    }
+                }
+                let change = ActiveChange { from: before.active, to: now.active };
+                prop_assert_eq!(active_changed, (change.from != change.to).then_some(change));
+
+                prop_assert_eq!(twin.step(event), Decision { snapshot: now, active_changed });
+                prop_assert_eq!(policy.snapshot(), now);
+                let again = Decision { snapshot: now, active_changed: None };
+                prop_assert_eq!(policy.step(event), again);
+                before = now;
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! One queue of one port: its rings, and the tokens that go in and out of them.
+
+use super::counters::{DropReason, PortCounters};
+use super::{BATCH, Batch, Descs, Kick, Rings, Umem};
+use crate::xsk::{PortId, UmemId};
+
+/// Wake-ups in a row that may end with EAGAIN before the rest waits for the next turn.
+///
+/// In copy mode the kernel sends at most 32 descriptors for one wake-up (`TX_BATCH_SIZE`, net/xdp/xsk.c)
+/// unless the socket's budget was raised; a full tx ring needs this many.
+const KICKS_MAX: usize = 32;
+
+/// A queue of a port as a worker owns it.
+#[derive(Debug)]
+pub struct Queue<R> {
+    rings: R,
+    port: PortId,
+    umem: UmemId,
+    /// Chunks the fill ring is kept at.
+    fill_target: usize,
+    /// Chunks with the kernel for receiving on this queue.
+    filled: usize,
+    /// Frames with the kernel for sending on this queue.
+    sending: usize,
+    /// Something was put on the tx ring since the last kick.
+    kick_due: bool,
+}
+
+impl<R: Rings> Queue<R> {
+    /// A queue with empty rings. `fill_target` is at most the fill ring's size.
+    #[must_use]
+    pub fn new(rings: R, port: PortId, umem: UmemId, fill_target: usize) -> Self {
+        Self { rings, port, umem, fill_target, filled: 0, sending: 0, kick_due: false }
+    }
+
+    /// The port it belongs to.
+    #[must_use]
+    pub fn port(&self) -> PortId {
+        self.port
+    }
+
+    /// The UMEM its rings point into.
+    #[must_use]
+    pub fn umem(&self) -> UmemId {
+        self.umem
+    }
+
+    /// The last wake-ups did not get everything sent.
+    pub(super) fn owes_kick(&self) -> bool {
+        self.kick_due
+    }
+
+    /// The rings.
+    #[must_use]
+    pub fn rings(&self) -> &R {
+        &self.rings
+    }
+
+    /// The rings, for the kernel half of a software NIC.
+    #[cfg(any(test, feature = "soft-nic"))]
+    pub fn rings_mut(&mut self) -> &mut R {
+        &mut self.rings
+    }
+
+    /// Receives at most `max` frames into `out`, which has room for them.
+    pub(super) fn receive(
+        &mut self,
+        umem: &mut Umem<R::Memory>,
+        max: usize,
+        out: &mut Batch,
+        counters: &PortCounters,
+    ) {
+        let mut descs = Descs::new();
+        self.rings.receive(&mut umem.memory, max.min(out.remaining_capacity()), &mut descs);
+        let mut bytes = 0;
+        let before = out.len();
+        for desc in descs {
+            match umem.frames.received(desc, self.port) {
+                Some(frame) => {
+                    bytes += u64::from(frame.len());
+                    out.push(frame);
+                }
+                None => counters.drop(DropReason::BadDescriptor, 1),
+            }
+        }
+        let frames = out.len() - before;
+        self.filled = self.filled.saturating_sub(frames);
+        counters.rx_frames.add(frames as u64);
+        counters.rx_bytes.add(bytes);
+    }
+
+    /// Sends every frame of `batch` or drops it with a reason. The kick is left to [`Self::kick`].
+    ///
+    /// All frames must be of this queue's UMEM.
+    pub(super) fn send(
+        &mut self,
+        umem: &mut Umem<R::Memory>,
+        batch: &mut Batch,
+        counters: &PortCounters,
+    ) {
+        self.transmit(umem, batch, counters);
+        if !batch.is_empty() {
+            // The ring is full: let the kernel work it off, take back what it finished, try once more.
+            self.kick(umem, counters);
+            self.complete(umem, counters);
+            self.transmit(umem, batch, counters);
+            counters.drop(DropReason::TxFull, batch.len());
+            batch.drain(..).for_each(|frame| umem.frames.put(frame));
+        }
+    }
+
+    fn transmit(&mut self, umem: &mut Umem<R::Memory>, batch: &mut Batch, counters: &PortCounters) {
+        let descs: Descs = batch.iter().map(|frame| frame.desc()).collect();
+        debug_assert!(batch.iter().all(|frame| frame.umem() == self.umem));
+        // SAFETY: the tokens are in `batch`, the seam has made them all of this queue's UMEM, and
+        // those that the ring took are lent right here.
+        let taken = unsafe { self.rings.transmit(&umem.memory, &descs) };
+        let mut bytes = 0;
+        for frame in batch.drain(..taken) {
+            bytes += u64::from(frame.len());
+            umem.frames.lend_tx(frame, self.port);
+        }
+        self.sending += taken;
+        self.kick_due |= taken > 0;
+        counters.tx_frames.add(taken as u64);
+        counters.tx_bytes.add(bytes);
+    }
+
+    /// Takes back all frames that the kernel has sent.
+    pub(super) fn complete(&mut self, umem: &mut Umem<R::Memory>, counters: &PortCounters) {
+        while self.sending > 0 {
+            let mut descs = Descs::new();
+            self.rings.complete(&umem.memory, &mut descs);
+            let seen = descs.len();
+            for desc in descs {
+                match umem.frames.completed(desc, self.port) {
+                    Some(frame) => {
+                        self.sending = self.sending.saturating_sub(1);
+                        umem.frames.put(frame);
+                    }
+                    None => counters.drop(DropReason::BadDescriptor, 1),
+                }
+            }
+            if seen < BATCH {
+                break;
+            }
+        }
+    }
+
+    /// Wakes the kernel up if frames wait on the tx ring.
+    pub(super) fn kick(&mut self, umem: &mut Umem<R::Memory>, counters: &PortCounters) {
+        if !self.kick_due {
+            return;
+        }
+        self.kick_due = false;
+        for _ in 0..KICKS_MAX {
+            match self.rings.kick() {
+                Kick::Done => return,
+                Kick::Busy => return counters.kicks_busy.add(1),
+                Kick::Down => return counters.kicks_down.add(1),
+                // Also when the completion ring is full: make room before the next try.
+                Kick::Again => self.complete(umem, counters),
+            }
+        }
+        self.kick_due = true;
+    }
+
+    /// Tops the fill ring up from the free list.
+    pub(super) fn refill(&mut self, umem: &mut Umem<R::Memory>) {
+        while self.filled < self.fill_target {
+            let want = BATCH.min(self.fill_target - self.filled);
+            let mut batch: Batch = std::iter::from_fn(|| umem.frames.take()).take(want).collect();
+            let descs: Descs = batch.iter().map(|frame| frame.desc()).collect();
+            // SAFETY: the tokens are in `batch` and were just taken from this UMEM's ledger; those that
+            // the ring took are lent right here.
+            let taken = unsafe { self.rings.fill(&umem.memory, &descs) };
+            for frame in batch.drain(..taken) {
+                umem.frames.lend_fill(frame, self.port);
+            }
+            batch.drain(..).for_each(|frame| umem.frames.put(frame));
+            self.filled += taken;
+            if taken < want {
+                break;
+            }
+        }
+        self.rings.wake_fill();
+    }
+}

@@ -1,0 +1,148 @@
+//! A NIC in software: four rings whose kernel half is ours.
+//!
+//! It runs the poller without a kernel, exactly: what arrives, what is sent and completed, and when
+//! the rings are full are all decided by the test.
+
+use std::collections::VecDeque;
+
+use super::{Descs, Kick, Memory, Rings};
+use crate::xsk::{Desc, Frame};
+
+/// The memory of a software UMEM: one number per chunk stands for the bytes of a frame.
+#[derive(Debug)]
+pub struct SoftMemory {
+    tags: Vec<u64>,
+}
+
+impl SoftMemory {
+    /// Memory of `chunks` chunks.
+    #[must_use]
+    pub fn new(chunks: u32) -> Self {
+        Self { tags: vec![0; chunks as usize] }
+    }
+}
+
+impl Memory for SoftMemory {
+    fn copy_from(&mut self, dst: &mut Frame, from: &Self, src: &Frame) {
+        self.tags[dst.desc().chunk as usize] = from.tags[src.desc().chunk as usize];
+        dst.set_len(src.len());
+    }
+}
+
+/// A frame on the software wire: what it carries, and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SoftFrame {
+    /// Stands for the bytes.
+    pub tag: u64,
+    /// Bytes.
+    pub len: u32,
+}
+
+/// Both halves of the four rings of one queue.
+#[derive(Debug)]
+pub struct SoftNic {
+    slots: usize,
+    fill: VecDeque<Desc>,
+    rx: VecDeque<(Desc, u64)>,
+    tx: VecDeque<Desc>,
+    completion: VecDeque<Desc>,
+    /// Frames put on the tx ring, in order, with what they carried at that time.
+    sent: Vec<SoftFrame>,
+    /// What the next wake-ups answer.
+    pub answer: Kick,
+    /// Wake-ups so far.
+    pub kicks: u64,
+}
+
+impl SoftNic {
+    /// Rings of `slots` slots each.
+    #[must_use]
+    pub fn new(slots: usize) -> Self {
+        Self {
+            slots,
+            fill: VecDeque::with_capacity(slots),
+            rx: VecDeque::with_capacity(slots),
+            tx: VecDeque::with_capacity(slots),
+            completion: VecDeque::with_capacity(slots),
+            sent: Vec::new(),
+            answer: Kick::Done,
+            kicks: 0,
+        }
+    }
+
+    /// Kernel half: a frame arrives. False when no chunk was filled or the rx ring is full: it is lost.
+    pub fn arrive(&mut self, frame: SoftFrame) -> bool {
+        if self.rx.len() == self.slots {
+            return false;
+        }
+        let Some(Desc { chunk, .. }) = self.fill.pop_front() else { return false };
+        self.rx.push_back((Desc { chunk, len: frame.len }, frame.tag));
+        true
+    }
+
+    /// Kernel half: puts any descriptor on the rx ring, as a broken driver would.
+    pub fn forge(&mut self, desc: Desc) {
+        self.rx.push_back((desc, 0));
+    }
+
+    /// Kernel half: finishes sending at most `max` frames; returns how many.
+    pub fn finish(&mut self, max: usize) -> usize {
+        let count = max.min(self.tx.len());
+        self.completion.extend(self.tx.drain(..count));
+        count
+    }
+
+    /// What was put on the tx ring since the last call, in order.
+    pub fn take_sent(&mut self) -> Vec<SoftFrame> {
+        std::mem::take(&mut self.sent)
+    }
+
+    /// Chunks waiting to receive.
+    #[must_use]
+    pub fn filled(&self) -> usize {
+        self.fill.len()
+    }
+}
+
+impl Rings for SoftNic {
+    type Memory = SoftMemory;
+
+    fn receive(&mut self, memory: &mut SoftMemory, max: usize, out: &mut Descs) {
+        let count = max.min(self.rx.len()).min(out.remaining_capacity());
+        for (desc, tag) in self.rx.drain(..count) {
+            if let Some(slot) = memory.tags.get_mut(desc.chunk as usize) {
+                *slot = tag;
+            }
+            out.push(desc);
+        }
+    }
+
+    unsafe fn transmit(&mut self, memory: &SoftMemory, descs: &[Desc]) -> usize {
+        let count = descs.len().min(self.slots - self.tx.len());
+        self.tx.extend(&descs[..count]);
+        self.sent.extend(
+            descs[..count]
+                .iter()
+                .map(|desc| SoftFrame { tag: memory.tags[desc.chunk as usize], len: desc.len }),
+        );
+        count
+    }
+
+    unsafe fn fill(&mut self, _memory: &SoftMemory, descs: &[Desc]) -> usize {
+        let count = descs.len().min(self.slots - self.fill.len());
+        self.fill.extend(&descs[..count]);
+        count
+    }
+
+    fn complete(&mut self, _memory: &SoftMemory, out: &mut Descs) {
+        let count = out.remaining_capacity().min(self.completion.len());
+        out.extend(self.completion.drain(..count));
+    }
+
+    fn kick(&mut self) -> Kick {
+        self.kicks += 1;
+        self.answer
+    }
+
+    fn wake_fill(&mut self) {}
+}

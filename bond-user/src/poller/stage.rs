@@ -1,0 +1,58 @@
+//! Sorting a batch by slave, so that each slave gets one submission and one kick.
+
+use bond_ebpf::layout::MAX_SLAVES;
+use bond_ebpf::select::RoundRobin;
+
+use super::Batch;
+use crate::mode::Mode;
+use crate::snapshot::Snapshot;
+
+/// One lane a slave slot, filled by the bond's mode.
+#[derive(Debug)]
+pub(super) struct Stage {
+    lanes: Box<[Batch; MAX_SLAVES]>,
+    round_robin: RoundRobin,
+}
+
+impl Stage {
+    pub(super) fn new() -> Self {
+        Self {
+            lanes: Box::new(std::array::from_fn(|_| Batch::new())),
+            round_robin: RoundRobin::default(),
+        }
+    }
+
+    /// Moves the frames of `batch` into the lanes. What stays in `batch` found no usable slave.
+    ///
+    /// The lanes are empty before; so each has room for the whole batch.
+    pub(super) fn sort(&mut self, snapshot: Snapshot, batch: &mut Batch) {
+        match snapshot.mode {
+            Mode::BalanceRr => self.round_robin(snapshot, batch),
+            Mode::ActiveBackup => {
+                if let Some(active) = snapshot.active {
+                    std::mem::swap(&mut self.lanes[usize::from(active)], batch);
+                }
+            }
+        }
+    }
+
+    fn round_robin(&mut self, snapshot: Snapshot, batch: &mut Batch) {
+        let Snapshot { usable, packets_per_slave, .. } = snapshot;
+        let mut frames = batch.drain(..);
+        while let Some((slot, run)) = self.round_robin.run(usable, packets_per_slave, frames.len())
+        {
+            self.lanes[usize::from(slot)].extend(frames.by_ref().take(run));
+            if frames.len() == 0 {
+                return;
+            }
+        }
+        // No slave is usable: the frames are dropped by the caller, with a reason.
+        let rest: Batch = frames.collect();
+        *batch = rest;
+    }
+
+    /// The lanes that hold frames.
+    pub(super) fn lanes(&mut self) -> impl Iterator<Item = (u8, &mut Batch)> {
+        (0u8..).zip(self.lanes.iter_mut()).filter(|(_, lane)| !lane.is_empty())
+    }
+}

@@ -1,0 +1,20 @@
+//! A netdev opened for AF_XDP: its program, its sockets, its settings saved and restored.
+//!
+//! The only place that names aya.
+
+mod error;
+mod ethtool;
+mod program;
+mod settings;
+mod share;
+mod slave;
+mod state_file;
+
+pub use error::PortError;
+pub use ethtool::Ethtool;
+pub(crate) use ethtool::UNFINISHED;
+pub use program::{Program, ProgramFailure, XdpMode};
+pub use settings::{Applied, Saved, SettingsError, Wanted};
+pub use share::{Bound, SHARED_UMEM, Share};
+pub use slave::{Candidate, Port, PortSpec};
+pub use state_file::{StateFile, socket_path};

@@ -1,0 +1,120 @@
+//! Binding a netdev's queues to sockets, and dealing them out to the workers.
+
+use super::program::{Program, XdpMode};
+use super::{PortError, ProgramFailure};
+use crate::config::BindChoice;
+use crate::poller::{Queue, SlavePort, Umem};
+use crate::xsk::{
+    BindMode, Features, Frames, Geometry, PortId, StatsHandle, UmemHandle, UmemId, XskError,
+    XskMemory, XskRings,
+};
+
+/// Id of the UMEM that bond0's end and all copy-mode slaves of a worker share.
+pub const SHARED_UMEM: UmemId = 0;
+
+/// What one worker gets of a slave.
+#[derive(Debug)]
+pub struct Share {
+    /// Its queues.
+    pub slave: SlavePort<XskRings>,
+    /// The slave's own UMEM, in zero-copy mode.
+    pub umem: Option<(UmemId, Umem<XskMemory>)>,
+}
+
+/// The sockets of a netdev as the control thread keeps them: queue and handle.
+#[derive(Debug)]
+pub struct Bound {
+    /// How they are bound.
+    pub mode: BindMode,
+    sockets: Vec<(u32, StatsHandle)>,
+}
+
+impl Bound {
+    pub(crate) fn new(mode: BindMode, sockets: Vec<(u32, StatsHandle)>) -> Self {
+        Self { mode, sockets }
+    }
+
+    /// The sockets.
+    pub fn sockets(&self) -> impl Iterator<Item = StatsHandle> + '_ {
+        self.sockets.iter().map(|(_, socket)| *socket)
+    }
+
+    /// Lets the program redirect into the sockets.
+    ///
+    /// # Errors
+    /// When the XSKMAP refuses one.
+    pub fn open_gates(&self, program: &mut Program) -> Result<(), ProgramFailure> {
+        self.sockets.iter().try_for_each(|(queue, socket)| program.set_socket(*queue, *socket))
+    }
+}
+
+/// What is needed to bind one slave.
+#[derive(Debug)]
+pub(super) struct BindSpec<'a> {
+    pub(super) ifname: &'a str,
+    pub(super) slot: u8,
+    pub(super) queues: u32,
+    pub(super) choice: BindChoice,
+    pub(super) features: Features,
+    pub(super) xdp: XdpMode,
+    pub(super) geometry: Geometry,
+    /// The shared UMEM of each worker.
+    pub(super) shared: &'a [UmemHandle],
+}
+
+impl BindSpec<'_> {
+    /// Zero-copy where it may and can be, else copy, unless that was ruled out.
+    pub(super) fn bind(&self) -> Result<(Bound, Vec<Share>), PortError> {
+        let able = self.features.zero_copy && self.xdp == XdpMode::Native;
+        match self.choice {
+            BindChoice::Copy => self.bind_mode(BindMode::Copy),
+            BindChoice::ZeroCopy => self.bind_mode(BindMode::ZeroCopy),
+            BindChoice::Auto if !able => self.bind_mode(BindMode::Copy),
+            BindChoice::Auto => self.bind_mode(BindMode::ZeroCopy).or_else(|refused| {
+                tracing::warn!("{}: no zero-copy after all, using copy: {refused}", self.ifname);
+                self.bind_mode(BindMode::Copy)
+            }),
+        }
+    }
+
+    fn bind_mode(&self, mode: BindMode) -> Result<(Bound, Vec<Share>), PortError> {
+        let mut sockets = Vec::new();
+        let mut shares = Vec::new();
+        for worker in 0..self.shared.len() {
+            shares.push(self.share(worker, mode, &mut sockets)?);
+        }
+        Ok((Bound::new(mode, sockets), shares))
+    }
+
+    /// Worker w owns the queues q with q % workers == w, so that no queue is left without a socket.
+    fn share(
+        &self,
+        worker: usize,
+        mode: BindMode,
+        sockets: &mut Vec<(u32, StatsHandle)>,
+    ) -> Result<Share, XskError> {
+        let mine = || (0..self.queues).skip(worker).step_by(self.shared.len());
+        // A zero-copy slave has a UMEM of its own: one that sockets share is bound in one mode, and
+        // bond0's end can only copy. It also leaves with its slave, stranded frames and all.
+        let (umem, handle) = match mode {
+            BindMode::Copy => (None, self.shared[worker].clone()),
+            BindMode::ZeroCopy => {
+                let count = u32::try_from(mine().count()).unwrap_or(u32::MAX);
+                let id = SHARED_UMEM + 1 + self.slot;
+                let memory = XskMemory::new(id, self.geometry, self.geometry.chunks(count))?;
+                let handle = memory.handle();
+                let umem = Umem { frames: Frames::new(id, memory.chunks()), memory };
+                (Some((id, umem)), handle)
+            }
+        };
+        let id = umem.as_ref().map_or(SHARED_UMEM, |(id, _)| *id);
+        let mut queues = Vec::new();
+        for queue in mine() {
+            let rings = XskRings::bind(self.ifname, queue, &handle, self.geometry, mode)?;
+            sockets.push((queue, rings.stats()));
+            let fill = self.geometry.rx_ring as usize;
+            queues.push(Queue::new(rings, PortId::slave(self.slot), id, fill));
+        }
+        Ok(Share { slave: SlavePort { queues }, umem })
+    }
+}
