@@ -4,10 +4,7 @@
 //! several buffers (`xdp.frags` is not set): a driver that cannot keep them in one refuses the attach.
 #![no_std]
 #![no_main]
-#![expect(
-    clippy::needless_pass_by_value,
-    reason = "`#[xdp]` hands the context over by value"
-)]
+#![expect(clippy::needless_pass_by_value, reason = "`#[xdp]` hands the context over by value")]
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT},

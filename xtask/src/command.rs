@@ -60,12 +60,7 @@ impl Toolchain {
 /// `rust-toolchain.toml` and `+nightly`.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     const NAMES: [&str; 3] = ["CARGO", "OUT_DIR", "RUSTUP_TOOLCHAIN"];
-    const PREFIXES: [&str; 4] = [
-        "CARGO_BIN_",
-        "CARGO_CRATE_",
-        "CARGO_MANIFEST_",
-        "CARGO_PKG_",
-    ];
+    const PREFIXES: [&str; 4] = ["CARGO_BIN_", "CARGO_CRATE_", "CARGO_MANIFEST_", "CARGO_PKG_"];
 
     let mut command = Command::new(program);
     command.current_dir(root()).stdin(Stdio::null());
@@ -91,9 +86,7 @@ pub(crate) fn as_root(program: &str) -> Command {
 
 /// Runs `command` and asks it to succeed.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start `{}`", line(command)))?;
+    let status = command.status().with_context(|| format!("cannot start `{}`", line(command)))?;
     if !status.success() {
         bail!("`{}` failed: {status}", line(command));
     }
@@ -102,31 +95,16 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs `command`, asks it to succeed and gives its standard output.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start `{}`", line(command)))?;
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = output;
+    let output = command.output().with_context(|| format!("cannot start `{}`", line(command)))?;
+    let Output { status, stdout, stderr } = output;
     if !status.success() {
-        bail!(
-            "`{}` failed: {status}\n{}",
-            line(command),
-            String::from_utf8_lossy(&stderr)
-        );
+        bail!("`{}` failed: {status}\n{}", line(command), String::from_utf8_lossy(&stderr));
     }
     String::from_utf8(stdout).with_context(|| format!("`{}` printed no text", line(command)))
 }
 
 /// The command as one would type it.
 fn line(command: &Command) -> String {
-    let words = [command.get_program()]
-        .into_iter()
-        .chain(command.get_args());
-    words
-        .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }

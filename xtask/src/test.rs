@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
     process::Command,
     time::Instant,
@@ -44,41 +44,13 @@ struct Step {
 }
 
 const STEPS: [Step; 7] = [
-    Step {
-        name: "fmt",
-        what: "formatting",
-        run: fmt,
-    },
-    Step {
-        name: "clippy",
-        what: "lints, warnings denied",
-        run: clippy,
-    },
-    Step {
-        name: "unit",
-        what: "unit, integration and doc tests that need no root",
-        run: unit,
-    },
-    Step {
-        name: "loom",
-        what: "the lock-free parts in all interleavings",
-        run: loom,
-    },
-    Step {
-        name: "miri",
-        what: "what needs no kernel, interpreted",
-        run: miri,
-    },
-    Step {
-        name: "ebpf",
-        what: "bond-ebpf.o is what its source builds",
-        run: |_| ebpf::check(),
-    },
-    Step {
-        name: "root",
-        what: "tests on real netdevs in namespaces, as root",
-        run: root,
-    },
+    Step { name: "fmt", what: "formatting", run: fmt },
+    Step { name: "clippy", what: "lints, warnings denied", run: clippy },
+    Step { name: "unit", what: "unit, integration and doc tests that need no root", run: unit },
+    Step { name: "loom", what: "the lock-free parts in all interleavings", run: loom },
+    Step { name: "miri", what: "what needs no kernel, interpreted", run: miri },
+    Step { name: "ebpf", what: "bond-ebpf.o is what its source builds", run: |_| ebpf::check() },
+    Step { name: "root", what: "tests on real netdevs in namespaces, as root", run: root },
 ];
 
 /// What miri can run: no kernel, no C.
@@ -86,9 +58,7 @@ const PURE_MODULES: [&str; 5] = ["ring::", "snapshot::", "mode::", "watch::", "p
 
 pub(crate) fn test(args: &TestArgs) -> Result<()> {
     if args.list {
-        STEPS
-            .iter()
-            .for_each(|Step { name, what, .. }| println!("{name:<8}{what}"));
+        STEPS.iter().for_each(|Step { name, what, .. }| println!("{name:<8}{what}"));
         return Ok(());
     }
     setup::ensure(Need::Test)?;
@@ -113,24 +83,24 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
 /// Runs one step and prints how it went; what it wrote only when it failed.
 fn run(step: &Step) -> Result<Result<Outcome>> {
     let log = Log::create(step.name)?;
-    print!("{:<8}", step.name);
-    io::stdout().flush()?;
+    let mut stdout = io::stdout();
+    if stdout.is_terminal() {
+        write!(stdout, "{:<8}...\r", step.name)?;
+        stdout.flush()?;
+    }
     let start = Instant::now();
     let outcome = (step.run)(&log);
-    let seconds = start.elapsed().as_secs_f64();
+    let head = format!("{:<8}{:7.1} s ", step.name, start.elapsed().as_secs_f64());
     let text = log.read()?;
     match &outcome {
         Ok(Outcome::Passed) => {
-            let tests =
-                tests_run(&text).map_or_else(String::new, |tests| format!(", {tests} tests"));
-            println!("{seconds:7.1} s  ok{tests}");
+            let tests = tests_run(&text).map_or_else(String::new, |n| format!(", {n} tests"));
+            println!("{head} ok{tests}");
             let skipped = text.lines().filter(|line| line.starts_with("skipped: "));
             skipped.for_each(|line| println!("{:19}{line}", ""));
         }
-        Ok(Outcome::Skipped(why)) => {
-            println!("{seconds:7.1} s  skipped: {}", why.replace('\n', "; "));
-        }
-        Err(error) => println!("{seconds:7.1} s  FAILED\n{text}\n{}: {error:#}", step.name),
+        Ok(Outcome::Skipped(why)) => println!("{head} skipped: {}", why.replace('\n', "; ")),
+        Err(error) => println!("{text}\n{head} FAILED: {error:#}"),
     }
     Ok(outcome)
 }
@@ -156,11 +126,7 @@ impl Log {
     }
 
     fn run(&self, command: &mut Command) -> Result<Outcome> {
-        command::run(
-            command
-                .stdout(self.file.try_clone()?)
-                .stderr(self.file.try_clone()?),
-        )?;
+        command::run(command.stdout(self.file.try_clone()?).stderr(self.file.try_clone()?))?;
         Ok(Outcome::Passed)
     }
 
@@ -173,9 +139,7 @@ impl Log {
 
 /// How many tests passed, by the summaries of libtest in `log`; none when it holds no summary.
 fn tests_run(log: &str) -> Option<usize> {
-    let summaries = log
-        .lines()
-        .filter_map(|line| line.strip_prefix("test result: ok. "));
+    let summaries = log.lines().filter_map(|line| line.strip_prefix("test result: ok. "));
     let counts = summaries.filter_map(|summary| summary.split(' ').next()?.parse::<usize>().ok());
     counts.reduce(|sum, count| sum + count)
 }
@@ -185,40 +149,23 @@ fn fmt(log: &Log) -> Result<Outcome> {
 }
 
 fn clippy(log: &Log) -> Result<Outcome> {
-    log.cargo([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ])
+    log.cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
 }
 
 fn unit(log: &Log) -> Result<Outcome> {
-    log.cargo([
-        "test",
-        "--workspace",
-        "--exclude",
-        "bond-tests",
-        "--no-fail-fast",
-    ])
+    log.cargo(["test", "--workspace", "--exclude", "bond-tests", "--no-fail-fast"])
 }
 
 fn loom(log: &Log) -> Result<Outcome> {
     let mut cargo = command("cargo");
     cargo
-        .args([
-            "test",
-            "--package",
-            "bond-user",
-            "--lib",
-            "--release",
-            "--target-dir",
-        ])
+        .args(["test", "--package", "bond-user", "--lib", "--release", "--target-dir"])
         .arg(target_dir().join("loom"))
         .args(["--", "loom"])
-        .env("RUSTFLAGS", "--cfg bond_loom");
+        .env("RUSTFLAGS", "--cfg bond_loom")
+        // The models take less time than the link does with it.
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
     log.run(&mut cargo)
 }
 
@@ -231,17 +178,8 @@ fn miri(log: &Log) -> Result<Outcome> {
     }
     let miri = |package| {
         let mut cargo = Toolchain::Nightly.command("cargo");
-        cargo.args([
-            "miri",
-            "test",
-            "--package",
-            package,
-            "--lib",
-            "--target-dir",
-        ]);
-        cargo
-            .arg(target_dir().join("miri"))
-            .env("MIRIFLAGS", "-Zmiri-disable-isolation");
+        cargo.args(["miri", "test", "--package", package, "--lib", "--target-dir"]);
+        cargo.arg(target_dir().join("miri")).env("MIRIFLAGS", "-Zmiri-disable-isolation");
         cargo
     };
     log.run(&mut miri("bond-ebpf"))?;
@@ -260,24 +198,9 @@ fn root(log: &Log) -> Result<Outcome> {
     let cargo = |args: &[&str]| log.cargo(runner.iter().chain(args));
     cargo(&["build", "--package", "bond-user", "--bins"])?;
     let one_by_one = ["--test-threads=1", "--show-output"];
-    let user = [
-        "test",
-        "--package",
-        "bond-user",
-        "--tests",
-        "--no-fail-fast",
-        "--",
-        "--ignored",
-    ];
+    let user = ["test", "--package", "bond-user", "--tests", "--no-fail-fast", "--", "--ignored"];
     cargo(&[&user[..], &one_by_one].concat())?;
-    let tests = [
-        "test",
-        "--package",
-        "bond-tests",
-        "--no-fail-fast",
-        "--",
-        "--include-ignored",
-    ];
+    let tests = ["test", "--package", "bond-tests", "--no-fail-fast", "--", "--include-ignored"];
     cargo(&[&tests[..], &one_by_one].concat())
 }
 

@@ -15,6 +15,16 @@ pub(super) fn check() -> Result<(), BondError> {
     if missing.is_empty() { Ok(()) } else { Err(BondError::Privileges(missing.join(", "))) }
 }
 
+/// Lets this process lock as much memory as UMEMs and maps need, as far as it may. Kernels since 5.11
+/// and root do not need it, and without CAP_SYS_RESOURCE it is refused: neither is an error.
+pub(super) fn raise_memlock() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let unlimited = Rlimit { current: None, maximum: None };
+    if let Err(errno) = setrlimit(Resource::Memlock, unlimited) {
+        tracing::debug!("RLIMIT_MEMLOCK stays as it is: {errno}");
+    }
+}
+
 fn effective(status: &str) -> u64 {
     status
         .lines()

@@ -30,6 +30,7 @@ struct Plan {
 pub(super) fn start(config: BondConfig) -> Result<Bond, BondError> {
     config.validate()?;
     privileges::check()?;
+    privileges::raise_memlock();
     let mut nl = Netlink::new().map_err(BondError::io("cannot open a netlink socket"))?;
     clear_leftovers(&config.name, &mut nl)?;
     let plan = Plan::make(config, &mut nl)?;

@@ -97,7 +97,7 @@ impl Host {
         let mut shares = Vec::new();
         let mut sockets = Vec::new();
         for (queue, chunks) in (0..self.queues).zip(chunks) {
-            let memory = XskMemory::new(geometry, *chunks)?;
+            let memory = XskMemory::new(SHARED_UMEM, geometry, *chunks)?;
             let (port, mode) = (&self.port_name, BindMode::Copy);
             let rings = XskRings::bind(port, queue, &memory.handle(), geometry, mode)?;
             sockets.push((queue, rings.stats()));

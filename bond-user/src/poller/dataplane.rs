@@ -129,6 +129,7 @@ impl<R: Rings> Dataplane<R> {
 
     /// Gives a slave's own UMEM up, after [`Self::reclaim`].
     pub fn remove_umem(&mut self, id: UmemId) -> Option<Umem<R::Memory>> {
+        self.counters.publish_umem(usize::from(id), Census::default());
         self.umems.0[usize::from(id)].take()
     }
 
@@ -142,6 +143,11 @@ impl<R: Rings> Dataplane<R> {
         self.refill();
         self.publish();
         from_wire + from_host
+    }
+
+    /// A wake-up is still owed to the kernel: the worker must not sleep.
+    pub fn owes_kick(&self) -> bool {
+        self.queues().any(Queue::owes_kick)
     }
 
     /// The census of each UMEM.
@@ -189,8 +195,9 @@ impl<R: Rings> Dataplane<R> {
 
     fn publish(&self) {
         for (id, umem) in self.umems.0.iter().enumerate() {
-            let census = umem.as_ref().map_or_else(Census::default, |umem| umem.frames.census());
-            self.counters.publish_umem(id, census);
+            if let Some(umem) = umem {
+                self.counters.publish_umem(id, umem.frames.census());
+            }
         }
     }
 

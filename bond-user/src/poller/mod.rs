@@ -56,9 +56,16 @@ pub trait Rings {
     /// Takes at most `max` received descriptors from the rx ring.
     fn receive(&mut self, memory: &mut Self::Memory, max: usize, out: &mut Descs);
     /// Puts a prefix of `descs` on the tx ring; returns its length.
-    fn transmit(&mut self, memory: &Self::Memory, descs: &[Desc]) -> usize;
+    ///
+    /// # Safety
+    /// `descs` are of frames of `memory` that the caller holds; those of the prefix are the kernel's
+    /// from now on, and the caller must lend their tokens in the ledger before it does anything else.
+    unsafe fn transmit(&mut self, memory: &Self::Memory, descs: &[Desc]) -> usize;
     /// Puts a prefix of `descs` on the fill ring; returns its length.
-    fn fill(&mut self, memory: &Self::Memory, descs: &[Desc]) -> usize;
+    ///
+    /// # Safety
+    /// As for [`Rings::transmit`].
+    unsafe fn fill(&mut self, memory: &Self::Memory, descs: &[Desc]) -> usize;
     /// Takes descriptors from the completion ring, as many as `out` has room for.
     fn complete(&mut self, memory: &Self::Memory, out: &mut Descs);
     /// Tells the kernel to send what is on the tx ring, if it asked to be told.
@@ -69,7 +76,10 @@ pub trait Rings {
 
 /// The bytes behind the chunks of one UMEM.
 pub trait Memory {
-    /// Copies the bytes of `src` (a frame of `from`) into `dst` (a frame of `self`).
+    /// Copies the bytes of `src` into `dst`.
+    ///
+    /// # Panics
+    /// If `dst` is not a frame of `self`, or `src` not one of `from`.
     fn copy_from(&mut self, dst: &mut Frame, from: &Self, src: &Frame);
 }
 

@@ -45,10 +45,9 @@ impl<R: Rings> Queue<R> {
         self.umem
     }
 
-    /// The rings, to close them.
-    #[must_use]
-    pub fn into_rings(self) -> R {
-        self.rings
+    /// The last wake-ups did not get everything sent.
+    pub(super) fn owes_kick(&self) -> bool {
+        self.kick_due
     }
 
     /// The rings.
@@ -112,7 +111,10 @@ impl<R: Rings> Queue<R> {
 
     fn transmit(&mut self, umem: &mut Umem<R::Memory>, batch: &mut Batch, counters: &PortCounters) {
         let descs: Descs = batch.iter().map(|frame| frame.desc()).collect();
-        let taken = self.rings.transmit(&umem.memory, &descs);
+        debug_assert!(batch.iter().all(|frame| frame.umem() == self.umem));
+        // SAFETY: the tokens are in `batch`, the seam has made them all of this queue's UMEM, and
+        // those that the ring took are lent right here.
+        let taken = unsafe { self.rings.transmit(&umem.memory, &descs) };
         let mut bytes = 0;
         for frame in batch.drain(..taken) {
             bytes += u64::from(frame.len());
@@ -169,7 +171,9 @@ impl<R: Rings> Queue<R> {
             let want = BATCH.min(self.fill_target - self.filled);
             let mut batch: Batch = std::iter::from_fn(|| umem.frames.take()).take(want).collect();
             let descs: Descs = batch.iter().map(|frame| frame.desc()).collect();
-            let taken = self.rings.fill(&umem.memory, &descs);
+            // SAFETY: the tokens are in `batch` and were just taken from this UMEM's ledger; those that
+            // the ring took are lent right here.
+            let taken = unsafe { self.rings.fill(&umem.memory, &descs) };
             for frame in batch.drain(..taken) {
                 umem.frames.lend_fill(frame, self.port);
             }

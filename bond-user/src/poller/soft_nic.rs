@@ -117,7 +117,7 @@ impl Rings for SoftNic {
         }
     }
 
-    fn transmit(&mut self, memory: &SoftMemory, descs: &[Desc]) -> usize {
+    unsafe fn transmit(&mut self, memory: &SoftMemory, descs: &[Desc]) -> usize {
         let count = descs.len().min(self.slots - self.tx.len());
         self.tx.extend(&descs[..count]);
         self.sent.extend(
@@ -128,7 +128,7 @@ impl Rings for SoftNic {
         count
     }
 
-    fn fill(&mut self, _memory: &SoftMemory, descs: &[Desc]) -> usize {
+    unsafe fn fill(&mut self, _memory: &SoftMemory, descs: &[Desc]) -> usize {
         let count = descs.len().min(self.slots - self.fill.len());
         self.fill.extend(&descs[..count]);
         count

@@ -186,9 +186,11 @@ fn wake_ups_that_say_again_are_repeated_and_bounded() {
     bench.host_sends(1);
     bench.plane.turn(active_backup(Some(0)));
     assert_eq!(bench.slave(0).kicks, 32);
+    assert!(bench.plane.owes_kick());
     bench.slave(0).answer = Kick::Done;
     bench.plane.turn(active_backup(Some(0)));
     assert_eq!(bench.slave(0).kicks, 33, "what was left is kicked in the next turn");
+    assert!(!bench.plane.owes_kick());
     bench.slave(0).answer = Kick::Busy;
     bench.host_sends(1);
     bench.plane.turn(active_backup(Some(0)));

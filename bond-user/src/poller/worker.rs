@@ -179,7 +179,7 @@ fn run<R: Rings + AsFd>(
         }
         let moved = plane.turn(snapshot.load());
         counters.worker.turns.add(1);
-        if moved > 0 {
+        if moved > 0 || plane.owes_kick() {
             idle = 0;
             continue;
         }

@@ -100,8 +100,9 @@ impl BindSpec<'_> {
             BindMode::Copy => (None, self.shared[worker].clone()),
             BindMode::ZeroCopy => {
                 let count = u32::try_from(mine().count()).unwrap_or(u32::MAX);
-                let memory = XskMemory::new(self.geometry, self.geometry.chunks(count))?;
-                let (id, handle) = (SHARED_UMEM + 1 + self.slot, memory.handle());
+                let id = SHARED_UMEM + 1 + self.slot;
+                let memory = XskMemory::new(id, self.geometry, self.geometry.chunks(count))?;
+                let handle = memory.handle();
                 let umem = Umem { frames: Frames::new(id, memory.chunks()), memory };
                 (Some((id, umem)), handle)
             }

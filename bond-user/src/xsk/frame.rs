@@ -22,17 +22,17 @@ pub struct Desc {
 /// in the census for ever.
 ///
 /// ```
-/// # use bond::xsk::{Frames, PortId};
+/// # use bond::xsk::Frames;
 /// let mut frames = Frames::new(0, 1);
 /// let frame = frames.take().expect("one chunk is free");
-/// frames.lend_tx(frame, PortId::HOST);
+/// frames.put(frame);
 /// ```
 ///
 /// ```compile_fail,E0382
-/// # use bond::xsk::{Frames, PortId};
+/// # use bond::xsk::Frames;
 /// let mut frames = Frames::new(0, 1);
 /// let frame = frames.take().expect("one chunk is free");
-/// frames.lend_tx(frame, PortId::HOST);
+/// frames.put(frame);
 /// frames.put(frame); // used after it was moved
 /// ```
 #[derive(Debug)]

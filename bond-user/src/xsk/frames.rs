@@ -104,13 +104,13 @@ impl Frames {
     }
 
     /// Notes that the kernel has `frame` now, to receive into at `port`.
-    pub fn lend_fill(&mut self, frame: Frame, port: PortId) {
+    pub(crate) fn lend_fill(&mut self, frame: Frame, port: PortId) {
         self.release(frame, Owner::Fill(port));
         self.census.fill += 1;
     }
 
     /// Notes that the kernel has `frame` now, to send at `port`.
-    pub fn lend_tx(&mut self, frame: Frame, port: PortId) {
+    pub(crate) fn lend_tx(&mut self, frame: Frame, port: PortId) {
         self.release(frame, Owner::Tx(port));
         self.census.tx += 1;
     }
@@ -119,21 +119,21 @@ impl Frames {
     ///
     /// `None` when the kernel did not own that chunk for receiving there: a descriptor out of range,
     /// or one that was given twice. Such a descriptor must not be used.
-    pub fn received(&mut self, desc: Desc, port: PortId) -> Option<Frame> {
+    pub(crate) fn received(&mut self, desc: Desc, port: PortId) -> Option<Frame> {
         self.claim(desc, Owner::Fill(port))?;
         self.census.fill -= 1;
         Some(self.token(desc))
     }
 
     /// A frame that the kernel says it has sent at `port`; see [`Self::received`] for `None`.
-    pub fn completed(&mut self, desc: Desc, port: PortId) -> Option<Frame> {
+    pub(crate) fn completed(&mut self, desc: Desc, port: PortId) -> Option<Frame> {
         self.claim(desc, Owner::Tx(port))?;
         self.census.tx -= 1;
         Some(self.token(desc))
     }
 
     /// Takes back whatever `port` still holds. Its sockets must be closed: the kernel must have let go.
-    pub fn reclaim(&mut self, port: PortId) -> Reclaimed {
+    pub(crate) fn reclaim(&mut self, port: PortId) -> Reclaimed {
         let mut back = Reclaimed::default();
         for (chunk, owner) in self.owners.iter_mut().enumerate() {
             if *owner == Owner::Fill(port) {

@@ -7,7 +7,7 @@ use xsk_rs::config::{FrameSize, QueueSize, UmemConfig};
 use xsk_rs::umem::frame::FrameDesc;
 
 use super::error::{XskError, chain};
-use super::frame::{Desc, Frame};
+use super::frame::{Desc, Frame, UmemId};
 use crate::poller::Memory;
 
 /// Bytes before a received frame: `XDP_PACKET_HEADROOM`, include/uapi/linux/bpf.h.
@@ -59,17 +59,18 @@ pub struct UmemHandle(pub(super) xsk_rs::Umem);
 /// descriptor is remembered here and the rest of the program names chunks by index.
 #[derive(Debug)]
 pub struct XskMemory {
+    id: UmemId,
     umem: xsk_rs::Umem,
     descs: Box<[FrameDesc]>,
     chunk_size: usize,
 }
 
 impl XskMemory {
-    /// Maps and registers a UMEM of `chunks` chunks.
+    /// Maps and registers a UMEM of `chunks` chunks, whose frames carry `id`.
     ///
     /// # Errors
     /// [`XskError::Umem`].
-    pub fn new(geometry: Geometry, chunks: u32) -> Result<Self, XskError> {
+    pub fn new(id: UmemId, geometry: Geometry, chunks: u32) -> Result<Self, XskError> {
         let Geometry { chunk_size, rx_ring, tx_ring } = geometry;
         let refused = |reason: String| XskError::Umem {
             mib: (u64::from(chunks) * u64::from(chunk_size)) >> 20,
@@ -85,7 +86,7 @@ impl XskMemory {
         let count = NonZeroU32::new(chunks).ok_or_else(|| refused("no chunks".into()))?;
         let (umem, descs) =
             xsk_rs::Umem::new(config, count, false).map_err(|e| refused(chain(&e)))?;
-        Ok(Self { umem, descs: descs.into_boxed_slice(), chunk_size: chunk_size as usize })
+        Ok(Self { id, umem, descs: descs.into_boxed_slice(), chunk_size: chunk_size as usize })
     }
 
     /// A handle to bind sockets with.
@@ -129,13 +130,14 @@ impl XskMemory {
 
 impl Memory for XskMemory {
     fn copy_from(&mut self, dst: &mut Frame, from: &Self, src: &Frame) {
+        assert_eq!((dst.umem(), src.umem()), (self.id, from.id), "a frame of another UMEM");
         let src = from.recall(src.desc());
         // SAFETY: `src` is a descriptor of a chunk of `from` (`learn` checked its bounds), and its
-        // token is held by our caller, so neither the kernel nor anyone else writes to it.
+        // token is borrowed here, so neither the kernel nor anyone else writes to it.
         let bytes = unsafe { from.umem.data(&src) };
         let known = &mut self.descs[dst.desc().chunk as usize];
-        // SAFETY: `known` is a descriptor of a chunk of `self.umem`, and its token `dst` is held
-        // exclusively by our caller, so nobody else reads or writes to it.
+        // SAFETY: `known` is a descriptor of a chunk of `self.umem`, and its token `dst` is
+        // borrowed exclusively here, so nobody else reads or writes to it.
         let mut room = unsafe { self.umem.data_mut(known) };
         let mut cursor = room.cursor();
         cursor.set_pos(0);

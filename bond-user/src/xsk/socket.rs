@@ -155,16 +155,16 @@ impl Rings for XskRings {
         out.extend(self.scratch[..seen].iter().map(|desc| memory.learn(*desc)));
     }
 
-    fn transmit(&mut self, memory: &XskMemory, descs: &[Desc]) -> usize {
+    unsafe fn transmit(&mut self, memory: &XskMemory, descs: &[Desc]) -> usize {
         let free = self.tx.nb_free(DESCS) as usize;
         let descs = &descs[..descs.len().min(free).min(BATCH)];
         self.recall(memory, descs);
-        // SAFETY: the descriptors are of this UMEM; the caller held each chunk's only token and
-        // notes it as lent before anybody can use it again.
+        // SAFETY: by our own contract the descriptors are of this UMEM, the caller holds their only
+        // tokens, and lends those that are taken.
         unsafe { self.tx.produce(&self.scratch[..descs.len()]) }
     }
 
-    fn fill(&mut self, memory: &XskMemory, descs: &[Desc]) -> usize {
+    unsafe fn fill(&mut self, memory: &XskMemory, descs: &[Desc]) -> usize {
         let free = self.fill.nb_free(DESCS) as usize;
         let descs = &descs[..descs.len().min(free).min(BATCH)];
         self.recall(memory, descs);

@@ -46,10 +46,7 @@ impl Tools {
             (registry()?, "registry"),
             (fs::canonicalize(sysroot.join(rust_src))?, "rust"),
         ];
-        Ok(Self {
-            linker: linker()?,
-            places,
-        })
+        Ok(Self { linker: linker()?, places })
     }
 
     /// Checks the programs by clippy, which the workspace's own run leaves out.
@@ -64,18 +61,11 @@ impl Tools {
         let linked = build_dir().join(TARGET).join("release/bond");
         let stripped = build_dir().join("bond-ebpf.o");
         let mut strip = command(llvm_prefix().join("bin/llvm-strip"));
-        run(strip
-            .arg("--strip-debug")
-            .arg(&linked)
-            .arg("-o")
-            .arg(&stripped))?;
+        run(strip.arg("--strip-debug").arg(&linked).arg("-o").arg(&stripped))?;
         let object = fs::read(&stripped).with_context(|| format!("no {}", stripped.display()))?;
         for (place, _) in &self.places {
             if contains(&object, place.as_os_str().as_encoded_bytes()) {
-                bail!(
-                    "the object names {}, a directory of this machine",
-                    place.display()
-                );
+                bail!("the object names {}, a directory of this machine", place.display());
             }
         }
         Ok(object)
@@ -93,10 +83,7 @@ impl Tools {
             "-Ctarget-cpu=v3".to_owned(),
             format!("-Clinker={}", self.linker.display()),
         ];
-        let remaps = self
-            .places
-            .iter()
-            .map(|(place, name)| format!("{}={name}", place.display()));
+        let remaps = self.places.iter().map(|(place, name)| format!("{}={name}", place.display()));
         flags.extend(remaps.map(|remap| format!("--remap-path-prefix={remap}")));
 
         let mut cargo = Toolchain::Pinned.command("cargo");
@@ -122,31 +109,15 @@ fn linker() -> Result<PathBuf> {
     let ours = home.join("bin").join(LINKER);
     let search_path = env::var_os("PATH").unwrap_or_default();
     let others = env::split_paths(&search_path).map(|dir| dir.join(LINKER));
-    if let Some(found) = [ours.clone()]
-        .into_iter()
-        .chain(others)
-        .find(|path| is_suitable(path))
-    {
+    if let Some(found) = [ours.clone()].into_iter().chain(others).find(|path| is_suitable(path)) {
         return Ok(found);
     }
 
     eprintln!("ebpf: building {LINKER} {LINKER_VERSION}, which takes a minute or two, once");
     let mut install = Toolchain::Pinned.command("cargo");
     install
-        .args([
-            "install",
-            LINKER,
-            "--version",
-            LINKER_VERSION,
-            "--locked",
-            "--quiet",
-        ])
-        .args([
-            "--no-default-features",
-            "--features",
-            &format!("llvm-{LLVM}"),
-            "--root",
-        ])
+        .args(["install", LINKER, "--version", LINKER_VERSION, "--locked", "--quiet"])
+        .args(["--no-default-features", "--features", &format!("llvm-{LLVM}"), "--root"])
         .arg(&home)
         .env("LLVM_PREFIX", llvm_prefix());
     run(&mut install)?;
@@ -174,14 +145,7 @@ fn registry() -> Result<PathBuf> {
     }
 
     let mut metadata = Toolchain::Pinned.command("cargo");
-    metadata.args([
-        "metadata",
-        "--quiet",
-        "--locked",
-        "--format-version",
-        "1",
-        "--all-features",
-    ]);
+    metadata.args(["metadata", "--quiet", "--locked", "--format-version", "1", "--all-features"]);
     let Metadata { packages } = serde_json::from_str(&output(&mut metadata)?)?;
     packages
         .iter()
@@ -198,9 +162,6 @@ mod tests {
     #[test]
     fn linker_has_the_llvm_of_the_pinned_rustc() {
         let version = output(Toolchain::Pinned.command("rustc").arg("-vV")).unwrap();
-        assert!(
-            version.contains(&format!("\nLLVM version: {LLVM}.")),
-            "{version}"
-        );
+        assert!(version.contains(&format!("\nLLVM version: {LLVM}.")), "{version}");
     }
 }
