@@ -22,7 +22,14 @@ fn wire() -> Result<Wire> {
     wire.host.ip("link set eth0 mtu 1400")?;
     wire.host.ip("link set eth1 mtu 1400")?;
     for (name, offload) in [("eth0", "gro"), ("eth0", "gso"), ("eth1", "tx")] {
-        assert!(wire.host.command("ethtool").args(["-K", name, offload, "on"]).status()?.success());
+        assert!(
+            wire.host
+                .command("ethtool")
+                .args(["-K", name, offload, "on"])
+                .output()?
+                .status
+                .success()
+        );
     }
     Ok(wire)
 }

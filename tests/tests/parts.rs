@@ -119,7 +119,9 @@ fn a_snapshot_sees_every_kind_of_change() -> Result<()> {
         wire.host.ip(revert)?;
         assert_eq!(unchanged, Snapshot::take(&wire.host)?, "{revert}");
     }
-    assert!(wire.host.command("ethtool").args(["-K", "eth0", "gro", "on"]).status()?.success());
+    assert!(
+        wire.host.command("ethtool").args(["-K", "eth0", "gro", "on"]).output()?.status.success()
+    );
     assert_ne!(unchanged, Snapshot::take(&wire.host)?, "an offload");
     Ok(())
 }

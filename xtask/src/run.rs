@@ -38,7 +38,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     lab: lab::LabArgs,
     /// Any other options of `bond run`, after all of these
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "BOND_OPTIONS")]
     rest: Vec<String>,
 }
 
@@ -104,9 +104,7 @@ fn become_root<S: AsRef<OsStr>>(
         command.args(["--preserve-env=NO_COLOR,RUST_LOG,RUST_BACKTRACE", "env"]);
     }
     command.arg(setting).arg(program).args(arguments);
-    Err(command.exec()).with_context(|| {
-        format!("{:?}: this needs root: run it as root, or install sudo", command.get_program())
-    })
+    Err(command.exec()).context("this needs root: run it as root, or install sudo")
 }
 
 /// Builds the command `bond` for speed, and returns where it is.
