@@ -25,9 +25,13 @@ impl Port {
     }
 
     /// Sets the netdev administratively up or down.
+    ///
+    /// Then asks for it, by which the kernel takes in what has changed (`linkwatch_sync_dev`). Left to itself, a busy
+    /// machine can leave a bridge port that is up disabled for a second.
     pub fn set_up(&self, up: bool) -> Result<()> {
         let state = if up { "up" } else { "down" };
-        self.netns.ip(&format!("link set {} {state}", self.name)).map(drop)
+        self.netns.ip(&format!("link set {} {state}", self.name))?;
+        self.netns.ip(&format!("link show {}", self.name)).map(drop)
     }
 
     /// Gives the netdev an address, for example `10.3.3.1/24`.

@@ -76,8 +76,10 @@ impl Netns {
     }
 
     /// Runs `ip` inside the namespace with `arguments`, split at blanks, and returns what it printed.
+    ///
+    /// Not by `ip -n`, which mounts a /sys of its own: unmounting it again can take seconds on a busy machine.
     pub fn ip(&self, arguments: &str) -> Result<String> {
-        run(Command::new("ip").args(["-n", self.name()]).args(arguments.split_whitespace()))
+        self.run(|| run(Command::new("ip").args(arguments.split_whitespace())))
     }
 
     /// Sets the sysctl `net/<key>` of the namespace; a key that this kernel does not have is no error.
