@@ -41,15 +41,17 @@ pub(crate) enum Toolchain {
 }
 
 impl Toolchain {
-    /// `program` of rustup or of this toolchain.
-    pub(crate) fn command(self, program: &str) -> Command {
-        let mut command = command(program);
+    /// A program of rustup or of this toolchain with its arguments, all in `line`, split at blanks.
+    pub(crate) fn command(self, line: &str) -> Command {
+        let mut words = line.split_whitespace();
+        let mut command = command(words.next().unwrap_or_default());
         match self {
             Self::Pinned => {}
             Self::Nightly => {
                 command.arg("+nightly");
             }
         }
+        command.args(words);
         command
     }
 }

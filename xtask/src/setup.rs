@@ -76,11 +76,11 @@ pub(crate) fn ensure(need: Need) -> Result<()> {
 ///
 /// Returns the toolchain's directory.
 pub(crate) fn component(toolchain: Toolchain, name: &str, file: &str) -> Result<PathBuf> {
-    let sysroot = output(toolchain.command("rustc").args(["--print", "sysroot"]))?;
+    let sysroot = output(&mut toolchain.command("rustc --print sysroot"))?;
     let sysroot = PathBuf::from(sysroot.trim_end());
     if !sysroot.join(file).exists() {
         eprintln!("setup: adding {name} to the toolchain in {}", sysroot.display());
-        run(toolchain.command("rustup").args(["component", "add", name]).stdout(io::stderr()))?;
+        run(toolchain.command("rustup component add").arg(name).stdout(io::stderr()))?;
     }
     Ok(sysroot)
 }
