@@ -76,6 +76,11 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Whether [`as_root`] would succeed; sudo may ask for a password here.
+pub(crate) fn can_be_root() -> bool {
+    is_root() || run(command("sudo").arg("--validate").stderr(Stdio::null())).is_ok()
+}
+
 /// `program` with the rights of root: as it is when we have them, else by sudo.
 pub(crate) fn as_root(program: &str) -> Command {
     if is_root() {

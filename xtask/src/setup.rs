@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 
 use self::parts::{Part, Places, Probe};
 use crate::{
-    command::{Toolchain, as_root, command, is_root, output, run},
+    command::{Toolchain, as_root, can_be_root, command, output, run},
     ebpf,
 };
 
@@ -96,11 +96,10 @@ fn install(parts: &[&Part]) -> Result<()> {
         ))
     };
 
-    let places = Places::here();
-    if !places.has(&Probe::Program("apt-get")) {
+    if !Places::here().has(&Probe::Program("apt-get")) {
         bail!(by_hand("parts are missing and there is no apt-get to install them with"));
     }
-    if !is_root() && !places.has(&Probe::Program("sudo")) {
+    if !can_be_root() {
         bail!(by_hand("parts are missing and installing them takes root or sudo"));
     }
 
