@@ -79,7 +79,7 @@ impl SnapshotCell {
     }
 }
 
-#[cfg(all(test, not(bond_loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use proptest::prelude::*;
 
@@ -132,7 +132,7 @@ mod tests {
     }
 }
 
-#[cfg(all(test, bond_loom))]
+#[cfg(all(test, feature = "loom"))]
 mod loom_tests {
     use loom::thread;
 

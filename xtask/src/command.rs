@@ -41,15 +41,17 @@ pub(crate) enum Toolchain {
 }
 
 impl Toolchain {
-    /// `program` of rustup or of this toolchain.
-    pub(crate) fn command(self, program: &str) -> Command {
-        let mut command = command(program);
+    /// A program of rustup or of this toolchain with its arguments, all in `line`, split at blanks.
+    pub(crate) fn command(self, line: &str) -> Command {
+        let mut words = line.split_whitespace();
+        let mut command = command(words.next().unwrap_or_default());
         match self {
             Self::Pinned => {}
             Self::Nightly => {
                 command.arg("+nightly");
             }
         }
+        command.args(words);
         command
     }
 }
@@ -72,6 +74,11 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// Whether [`as_root`] would succeed; sudo may ask for a password here.
+pub(crate) fn can_be_root() -> bool {
+    is_root() || run(command("sudo").arg("--validate").stderr(Stdio::null())).is_ok()
 }
 
 /// `program` with the rights of root: as it is when we have them, else by sudo.

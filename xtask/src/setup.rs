@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 
 use self::parts::{Part, Places, Probe};
 use crate::{
-    command::{Toolchain, as_root, command, is_root, output, run},
+    command::{Toolchain, as_root, can_be_root, command, output, run},
     ebpf,
 };
 
@@ -76,11 +76,11 @@ pub(crate) fn ensure(need: Need) -> Result<()> {
 ///
 /// Returns the toolchain's directory.
 pub(crate) fn component(toolchain: Toolchain, name: &str, file: &str) -> Result<PathBuf> {
-    let sysroot = output(toolchain.command("rustc").args(["--print", "sysroot"]))?;
+    let sysroot = output(&mut toolchain.command("rustc --print sysroot"))?;
     let sysroot = PathBuf::from(sysroot.trim_end());
     if !sysroot.join(file).exists() {
         eprintln!("setup: adding {name} to the toolchain in {}", sysroot.display());
-        run(toolchain.command("rustup").args(["component", "add", name]).stdout(io::stderr()))?;
+        run(toolchain.command("rustup component add").arg(name).stdout(io::stderr()))?;
     }
     Ok(sysroot)
 }
@@ -96,11 +96,10 @@ fn install(parts: &[&Part]) -> Result<()> {
         ))
     };
 
-    let places = Places::here();
-    if !places.has(&Probe::Program("apt-get")) {
+    if !Places::here().has(&Probe::Program("apt-get")) {
         bail!(by_hand("parts are missing and there is no apt-get to install them with"));
     }
-    if !is_root() && !places.has(&Probe::Program("sudo")) {
+    if !can_be_root() {
         bail!(by_hand("parts are missing and installing them takes root or sudo"));
     }
 

@@ -1,7 +1,6 @@
 //! `cargo xtask test`: every check, one step after the other.
 
 use std::{
-    ffi::OsStr,
     fs::{self, File},
     io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
@@ -9,11 +8,11 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, builder::PossibleValuesParser};
 
 use crate::{
-    command::{self, Toolchain, command, is_root, target_dir},
+    command::{self, Toolchain, can_be_root, is_root, target_dir},
     ebpf,
     setup::{self, Need},
 };
@@ -43,18 +42,23 @@ struct Step {
     run: fn(&Log) -> Result<Outcome>,
 }
 
-const STEPS: [Step; 7] = [
-    Step { name: "fmt", what: "formatting", run: fmt },
-    Step { name: "clippy", what: "lints, warnings denied", run: clippy },
-    Step { name: "unit", what: "unit, integration and doc tests that need no root", run: unit },
-    Step { name: "loom", what: "the lock-free parts in all interleavings", run: loom },
-    Step { name: "miri", what: "what needs no kernel, interpreted", run: miri },
-    Step { name: "ebpf", what: "bond-ebpf.o is what its source builds", run: |_| ebpf::check() },
-    Step { name: "root", what: "tests on real netdevs in namespaces, as root", run: root },
-];
+const fn step(name: &'static str, what: &'static str, run: fn(&Log) -> Result<Outcome>) -> Step {
+    Step { name, what, run }
+}
 
-/// What miri can run: no kernel, no C.
-const PURE_MODULES: [&str; 5] = ["ring::", "snapshot::", "mode::", "watch::", "poller::"];
+const STEPS: [Step; 7] = [
+    step("fmt", "formatting", |log| log.cargo("fmt --all --check")),
+    step("clippy", "lints, no warning left", |log| {
+        log.cargo("clippy --workspace --all-targets -- -D warnings")
+    }),
+    step("unit", "unit, doc and integration tests that need no root", |log| {
+        log.cargo("test --workspace --exclude bond-tests --no-fail-fast")
+    }),
+    step("loom", "the lock-free parts in every interleaving", loom),
+    step("miri", "what needs no kernel, interpreted", miri),
+    step("ebpf", "bond-ebpf.o is what its source builds", |_| ebpf::check()),
+    step("root", "tests on real netdevs in namespaces, as root", root),
+];
 
 pub(crate) fn test(args: &TestArgs) -> Result<()> {
     if args.list {
@@ -89,12 +93,16 @@ fn run(step: &Step) -> Result<Result<Outcome>> {
         stdout.flush()?;
     }
     let start = Instant::now();
-    let outcome = (step.run)(&log);
+    let mut outcome = (step.run)(&log);
     let head = format!("{:<8}{:7.1} s ", step.name, start.elapsed().as_secs_f64());
     let text = log.read()?;
+    let tests = tests_run(&text);
+    if outcome.is_ok() && tests == Some(0) {
+        outcome = Err(anyhow!("no test was run"));
+    }
     match &outcome {
         Ok(Outcome::Passed) => {
-            let tests = tests_run(&text).map_or_else(String::new, |n| format!(", {n} tests"));
+            let tests = tests.map_or_else(String::new, |tests| format!(", {tests} tests"));
             println!("{head} ok{tests}");
             let skipped = text.lines().filter(|line| line.starts_with("skipped: "));
             skipped.for_each(|line| println!("{:19}{line}", ""));
@@ -121,8 +129,8 @@ impl Log {
         Ok(Self { path, file })
     }
 
-    fn cargo<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Outcome> {
-        self.run(command("cargo").args(args))
+    fn cargo(&self, arguments: &str) -> Result<Outcome> {
+        self.run(&mut Toolchain::Pinned.command(&format!("cargo {arguments}")))
     }
 
     fn run(&self, command: &mut Command) -> Result<Outcome> {
@@ -144,29 +152,8 @@ fn tests_run(log: &str) -> Option<usize> {
     counts.reduce(|sum, count| sum + count)
 }
 
-fn fmt(log: &Log) -> Result<Outcome> {
-    log.cargo(["fmt", "--all", "--check"])
-}
-
-fn clippy(log: &Log) -> Result<Outcome> {
-    log.cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
-}
-
-fn unit(log: &Log) -> Result<Outcome> {
-    log.cargo(["test", "--workspace", "--exclude", "bond-tests", "--no-fail-fast"])
-}
-
 fn loom(log: &Log) -> Result<Outcome> {
-    let mut cargo = command("cargo");
-    cargo
-        .args(["test", "--package", "bond-user", "--lib", "--release", "--target-dir"])
-        .arg(target_dir().join("loom"))
-        .args(["--", "loom"])
-        .env("RUSTFLAGS", "--cfg bond_loom")
-        // The models take less time than the link does with it.
-        .env("CARGO_PROFILE_RELEASE_LTO", "off")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
-    log.run(&mut cargo)
+    log.cargo("test --package bond-user --lib --features loom -- loom")
 }
 
 fn miri(log: &Log) -> Result<Outcome> {
@@ -176,32 +163,31 @@ fn miri(log: &Log) -> Result<Outcome> {
             return Ok(Outcome::Skipped(format!("no miri: {error:#}")));
         }
     }
-    let miri = |package| {
-        let mut cargo = Toolchain::Nightly.command("cargo");
-        cargo.args(["miri", "test", "--package", package, "--lib", "--target-dir"]);
-        cargo.arg(target_dir().join("miri")).env("MIRIFLAGS", "-Zmiri-disable-isolation");
+    let miri = |arguments| {
+        let mut cargo = Toolchain::Nightly.command(&format!("cargo miri test {arguments}"));
         cargo
+            .env("CARGO_TARGET_DIR", target_dir().join("miri"))
+            // proptest asks for the directory it is in.
+            .env("MIRIFLAGS", "-Zmiri-disable-isolation");
+        log.run(&mut cargo)
     };
-    log.run(&mut miri("bond-ebpf"))?;
-    log.run(miri("bond-user").arg("--").args(PURE_MODULES))
+    miri("--package bond-ebpf --lib")?;
+    // The modules that touch neither kernel nor C.
+    miri("--package bond-user --lib -- ring:: snapshot:: mode:: watch:: poller::")
 }
 
 fn root(log: &Log) -> Result<Outcome> {
-    let mut runner = Vec::new();
-    if !is_root() {
-        if command::run(command("sudo").arg("--validate")).is_err() {
-            return Ok(Outcome::Skipped("needs root, and sudo refuses".to_owned()));
-        }
-        // Built by the user, run by root: no file of root's stays in the target directory.
-        runner = vec!["--config", "target.'cfg(all())'.runner=['sudo', '-E']"];
+    if !can_be_root() {
+        return Ok(Outcome::Skipped("needs root or sudo".to_owned()));
     }
-    let cargo = |args: &[&str]| log.cargo(runner.iter().chain(args));
-    cargo(&["build", "--package", "bond-user", "--bins"])?;
-    let one_by_one = ["--test-threads=1", "--show-output"];
-    let user = ["test", "--package", "bond-user", "--tests", "--no-fail-fast", "--", "--ignored"];
-    cargo(&[&user[..], &one_by_one].concat())?;
-    let tests = ["test", "--package", "bond-tests", "--no-fail-fast", "--", "--include-ignored"];
-    cargo(&[&tests[..], &one_by_one].concat())
+    // Built by the user, run by root: no file of root's stays in the target directory.
+    let runner = if is_root() { "" } else { "--config target.'cfg(all())'.runner=['sudo','-E']" };
+    let test = |tests| {
+        log.cargo(&format!("test {runner} --no-fail-fast {tests} --test-threads=1 --show-output"))
+    };
+    log.cargo("build --package bond-user --bins")?;
+    test("--package bond-user --tests -- --ignored")?;
+    test("--package bond-tests -- --include-ignored")
 }
 
 #[cfg(test)]

@@ -203,6 +203,8 @@ impl Bond {
         for (slot, candidate) in (0u8..).zip(candidates) {
             self.join(slot, candidate)?;
         }
+        // Finding the first active slave, one slave after the other, was no failover.
+        self.failovers = Failovers::default();
         let Self { config, workers, mac, mtu, .. } = self;
         let cores: Vec<String> = workers.iter().map(|worker| worker.core().to_string()).collect();
         tracing::info!(

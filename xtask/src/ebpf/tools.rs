@@ -86,15 +86,15 @@ impl Tools {
         let remaps = self.places.iter().map(|(place, name)| format!("{}={name}", place.display()));
         flags.extend(remaps.map(|remap| format!("--remap-path-prefix={remap}")));
 
-        let mut cargo = Toolchain::Pinned.command("cargo");
+        let mut cargo = Toolchain::Pinned.command(&format!(
+            "cargo {verb} --quiet --locked --release --target {TARGET} -Z build-std=core \
+             --package bond-ebpf --bins --features programs"
+        ));
         cargo
-            .args([verb, "--quiet", "--locked", "--release", "--target", TARGET])
-            .args(["-Z", "build-std=core", "--package", "bond-ebpf", "--bins"])
-            .args(["--features", "programs", "--target-dir"])
-            .arg(build_dir())
             // The eBPF half alone needs unstable features: a target without a built `core`.
             .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+            .env("CARGO_TARGET_DIR", build_dir());
         cargo
     }
 }
@@ -114,12 +114,11 @@ fn linker() -> Result<PathBuf> {
     }
 
     eprintln!("ebpf: building {LINKER} {LINKER_VERSION}, which takes a minute or two, once");
-    let mut install = Toolchain::Pinned.command("cargo");
-    install
-        .args(["install", LINKER, "--version", LINKER_VERSION, "--locked", "--quiet"])
-        .args(["--no-default-features", "--features", &format!("llvm-{LLVM}"), "--root"])
-        .arg(&home)
-        .env("LLVM_PREFIX", llvm_prefix());
+    let mut install = Toolchain::Pinned.command(&format!(
+        "cargo install {LINKER} --version {LINKER_VERSION} --locked --quiet \
+         --no-default-features --features llvm-{LLVM}"
+    ));
+    install.arg("--root").arg(&home).env("LLVM_PREFIX", llvm_prefix());
     run(&mut install)?;
     Ok(ours)
 }
@@ -144,8 +143,8 @@ fn registry() -> Result<PathBuf> {
         manifest_path: PathBuf,
     }
 
-    let mut metadata = Toolchain::Pinned.command("cargo");
-    metadata.args(["metadata", "--quiet", "--locked", "--format-version", "1", "--all-features"]);
+    let mut metadata = Toolchain::Pinned
+        .command("cargo metadata --quiet --locked --all-features --format-version 1");
     let Metadata { packages } = serde_json::from_str(&output(&mut metadata)?)?;
     packages
         .iter()
@@ -161,7 +160,7 @@ mod tests {
 
     #[test]
     fn linker_has_the_llvm_of_the_pinned_rustc() {
-        let version = output(Toolchain::Pinned.command("rustc").arg("-vV")).unwrap();
+        let version = output(&mut Toolchain::Pinned.command("rustc -vV")).unwrap();
         assert!(version.contains(&format!("\nLLVM version: {LLVM}.")), "{version}");
     }
 }

@@ -46,7 +46,10 @@ static BUILD: [Part; 11] = [
     part(Program("ip"), "iproute2", "iproute"),
 ];
 
-static TEST: [Part; 1] = [part(Program("ethtool"), "ethtool", "ethtool")];
+static TEST: [Part; 2] = [
+    part(Program("ethtool"), "ethtool", "ethtool"),
+    part(Program("sysctl"), "procps", "procps-ng"),
+];
 
 static EBPF: [Part; 1] = [part(Llvm("include/llvm-c/Core.h"), "llvm-22-dev", "llvm-devel")];
 
@@ -146,7 +149,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let places = bare(root.path());
         assert_eq!(places.missing(Need::Build).len(), 11);
-        assert_eq!(places.missing(Need::Test).len(), 12);
+        assert_eq!(places.missing(Need::Test).len(), 13);
         assert_eq!(packages(&places.missing(Need::Ebpf)), ["llvm-22-dev"]);
 
         for program in ["cc", "make", "pkg-config", "clang", "ip"] {
@@ -158,7 +161,10 @@ mod tests {
         }
         fs::write(root.path().join("lib/libclang-14.so.14.0.6"), "").unwrap();
         assert_eq!(packages(&places.missing(Need::Build)), ["m4", "libelf-dev"]);
-        assert_eq!(packages(&places.missing(Need::Test)), ["m4", "libelf-dev", "ethtool"]);
+        assert_eq!(
+            packages(&places.missing(Need::Test)),
+            ["m4", "libelf-dev", "ethtool", "procps"]
+        );
     }
 
     #[test]
