@@ -103,7 +103,7 @@ impl Netns {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        guard::remove(&self.name);
+        guard::give_up(&self.name);
     }
 }
 

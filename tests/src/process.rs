@@ -135,9 +135,14 @@ impl BondProcess {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Sends `signal`.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
     /// Sends `signal` and waits, within bounds, for the end.
     pub fn end(&mut self, signal: Signal) -> Result<ExitStatus> {
-        kill_process(Pid::from_child(&self.child), signal)?;
+        self.signal(signal)?;
         let child = &mut self.child;
         let ended =
             wait_until(&format!("bond ended after {signal:?}"), LIMIT, || Ok(child.try_wait()?));
