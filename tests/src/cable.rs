@@ -25,13 +25,10 @@ impl Port {
     }
 
     /// Sets the netdev administratively up or down.
-    ///
-    /// Then asks for it, by which the kernel takes in what has changed (`linkwatch_sync_dev`). Left to itself, a busy
-    /// machine can leave a bridge port that is up disabled for a second.
     pub fn set_up(&self, up: bool) -> Result<()> {
         let state = if up { "up" } else { "down" };
         self.netns.ip(&format!("link set {} {state}", self.name))?;
-        self.netns.ip(&format!("link show {}", self.name)).map(drop)
+        self.netns.settle(&self.name)
     }
 
     /// Gives the netdev an address, for example `10.3.3.1/24`.
@@ -92,6 +89,7 @@ impl Cable {
             port.offloads_off()?;
             port.set_up(true)?;
         }
+        near.netns.settle(&near.name)?;
         Ok(Self { near, far })
     }
 

@@ -82,6 +82,14 @@ impl Netns {
         self.run(|| run(Command::new("ip").args(arguments.split_whitespace())))
     }
 
+    /// Asks for link `name`, by which the kernel takes in at once what has changed about it (`linkwatch_sync_dev`).
+    ///
+    /// Left to itself, a busy machine can leave a link without its queues, or as a bridge port disabled, for a second
+    /// after its carrier came.
+    pub fn settle(&self, name: &str) -> Result<()> {
+        self.ip(&format!("link show {name}")).map(drop)
+    }
+
     /// Sets the sysctl `net/<key>` of the namespace; a key that this kernel does not have is no error.
     pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
         self.run(|| match fs::write(Path::new("/proc/sys/net").join(key), value) {
