@@ -81,9 +81,10 @@ fn active_backup_is_silent_for_a_few_milliseconds(xdp_mode: XdpMode) -> Result<(
     println!("{}: outages {outages:?}", xdp_mode.name());
     assert!((outages[4] + outages[5]) / 2 <= Duration::from_millis(3), "median of {outages:?}");
     assert!(outages[9] <= Duration::from_millis(20), "longest of {outages:?}");
-    // A slave that comes back is a backup: from its plug to the next pull nothing is lost.
+    // A slave that comes back is a backup: nothing is lost from its plug to the next pull, which may catch a request that
+    // is on its way.
     for (pull, (plug, next)) in pulls.iter().zip(&pulls[1..]).enumerate() {
-        assert_eq!(samples.between(plug.1, next.0).lost(), 0, "after plug {pull}");
+        assert_eq!(samples.between(plug.1, next.0 - DWELL / 5).lost(), 0, "after plug {pull}");
     }
     bond.stop()
 }
