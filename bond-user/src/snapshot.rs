@@ -106,11 +106,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig {
-            cases: if cfg!(miri) { 4 } else { 256 },
-            failure_persistence: None,
-            ..Default::default()
-        })]
+        #![proptest_config(crate::testing::property_tests())]
 
         #[test]
         fn comes_back_as_published(
