@@ -15,5 +15,7 @@ pub mod ring;
 pub mod snapshot;
 pub mod state;
 mod sync;
+#[cfg(test)]
+mod testing;
 pub mod watch;
 pub mod xsk;

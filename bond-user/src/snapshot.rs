@@ -79,7 +79,7 @@ impl SnapshotCell {
     }
 }
 
-#[cfg(all(test, not(bond_loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use proptest::prelude::*;
 
@@ -106,11 +106,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig {
-            cases: if cfg!(miri) { 4 } else { 256 },
-            failure_persistence: None,
-            ..Default::default()
-        })]
+        #![proptest_config(crate::testing::property_tests())]
 
         #[test]
         fn comes_back_as_published(
@@ -132,7 +128,7 @@ mod tests {
     }
 }
 
-#[cfg(all(test, bond_loom))]
+#[cfg(all(test, feature = "loom"))]
 mod loom_tests {
     use loom::thread;
 

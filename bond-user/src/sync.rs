@@ -1,21 +1,21 @@
-//! The primitives of the lock-free code: core's, or loom's under `cfg(bond_loom)`.
+//! The primitives of the lock-free code: core's, or loom's with feature `loom`.
 //!
-//! The cfg is our own because `cfg(loom)` would reach every crate of the build.
+//! Not `cfg(loom)`: that would reach, and build anew, every crate below this one.
 
-#[cfg(bond_loom)]
+#[cfg(feature = "loom")]
 pub(crate) use loom::{
     cell::UnsafeCell,
     sync::Arc,
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
-#[cfg(not(bond_loom))]
+#[cfg(not(feature = "loom"))]
 pub(crate) use {
     self::cell::UnsafeCell,
     std::sync::Arc,
     std::sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-#[cfg(not(bond_loom))]
+#[cfg(not(feature = "loom"))]
 mod cell {
     /// Core's cell with loom's interface, in which an access is a closure and so has an end.
     pub(crate) struct UnsafeCell<T>(core::cell::UnsafeCell<T>);

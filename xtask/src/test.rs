@@ -153,15 +153,7 @@ fn tests_run(log: &str) -> Option<usize> {
 }
 
 fn loom(log: &Log) -> Result<Outcome> {
-    let mut cargo =
-        Toolchain::Pinned.command("cargo test --package bond-user --lib --release loom");
-    cargo
-        .env("RUSTFLAGS", "--cfg bond_loom")
-        .env("CARGO_TARGET_DIR", target_dir().join("loom"))
-        // With them the build takes longer than the models.
-        .env("CARGO_PROFILE_RELEASE_LTO", "off")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
-    log.run(&mut cargo)
+    log.cargo("test --package bond-user --lib --features loom -- loom")
 }
 
 fn miri(log: &Log) -> Result<Outcome> {

@@ -106,7 +106,7 @@ impl Bond {
         Err(BondError::Worker { worker: ended, source })
     }
 
-    fn read_events(&mut self) -> Result<(), BondError> {
+    pub(super) fn read_events(&mut self) -> Result<(), BondError> {
         let mut events = Vec::new();
         self.events
             .read(|event| events.push(event))

@@ -34,6 +34,8 @@ impl Bond {
         );
         tracing::info!("{what}");
         self.slot_mut(slot).attached = Some(attached);
+        // Events that waited are older than the look that follows, and must not overrule it.
+        self.read_events()?;
         let carrier = self.nl.carrier(candidate.link.index)?.unwrap_or(false);
         self.evidence(slot, carrier, Source::Poll)
     }

@@ -197,11 +197,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig {
-            cases: if cfg!(miri) { 4 } else { 256 },
-            failure_persistence: None,
-            ..Default::default()
-        })]
+        #![proptest_config(crate::testing::property_tests())]
 
         #[test]
         fn invariants_hold_after_every_event(

@@ -334,11 +334,7 @@ impl Bench {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: if cfg!(miri) { 4 } else { 256 },
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(crate::testing::property_tests())]
 
     /// Whatever happens around it, the frames add up, and nothing goes to a slave that is not usable.
     #[test]

@@ -27,9 +27,9 @@ use crossbeam_utils::CachePadded;
 
 use crate::sync::{Arc, AtomicU32, Ordering, UnsafeCell};
 
-#[cfg(all(test, bond_loom))]
+#[cfg(all(test, feature = "loom"))]
 mod loom_tests;
-#[cfg(all(test, not(bond_loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests;
 
 /// Why a ring was not made.

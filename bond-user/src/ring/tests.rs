@@ -147,11 +147,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: if cfg!(miri) { 4 } else { 256 },
-        failure_persistence: None,
-        ..Default::default()
-    })]
+    #![proptest_config(crate::testing::property_tests())]
 
     #[test]
     fn behaves_as_a_bounded_queue(

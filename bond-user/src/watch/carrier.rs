@@ -134,11 +134,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig {
-            cases: if cfg!(miri) { 4 } else { 256 },
-            failure_persistence: None,
-            ..Default::default()
-        })]
+        #![proptest_config(crate::testing::property_tests())]
 
         #[test]
         fn verdicts_alternate_and_follow_the_evidence(
