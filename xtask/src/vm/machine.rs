@@ -69,8 +69,8 @@ impl Machine<'_> {
                 Some(format!("switched off after {limit:?}, in {test}"))
             }
         };
-        if console.outcome.trouble.is_some() && !verbose {
-            console.last.iter().for_each(|line| eprintln!("| {line}"));
+        if console.outcome.trouble.is_some() {
+            console.tell();
         }
         Ok(console.outcome)
     }
@@ -169,10 +169,18 @@ impl Console {
         }
     }
 
+    /// What was written lately.
+    fn tell(&mut self) {
+        if !self.verbose {
+            self.last.drain(..).for_each(|line| eprintln!("| {line}"));
+        }
+    }
+
     /// The guest's words: `@begin TEST`, `@link NIC on|off`, `@note TEXT`, and `test TEST ... OUTCOME`.
     fn line(&mut self, line: &str) -> Result<()> {
         if let Some(test) = line.strip_prefix("@begin ") {
             self.running = Some(test.to_owned());
+            self.last.clear();
         } else if let Some((nic, state)) =
             line.strip_prefix("@link ").and_then(|rest| rest.split_once(' '))
         {
@@ -186,7 +194,10 @@ impl Console {
             match end.split(':').next() {
                 Some("ok") => self.outcome.passed += 1,
                 Some("skipped") => self.outcome.skipped += 1,
-                _ => self.outcome.failed += 1,
+                _ => {
+                    self.outcome.failed += 1;
+                    self.tell();
+                }
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! What it tells the outside, a line each on the console: `@begin TEST`, `@note TEXT`, `@link NIC on|off` (a wish),
 //! `test TEST ... ok|FAILED: why`, `@end`.
 
+mod copies;
 mod nics;
 mod traffic;
 

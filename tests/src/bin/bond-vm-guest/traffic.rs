@@ -8,7 +8,11 @@ use bond_tests::{
     wait_until,
 };
 
-use crate::{Test, nics::Cables};
+use crate::{
+    Test,
+    copies::{Copies, Counts},
+    nics::Cables,
+};
 
 const FRAMES: u64 = 20_000;
 /// igb's receive ring of 256 loses frames when more are on the way than it can take.
@@ -42,6 +46,7 @@ fn intact(numbers: [u8; 2], mode: &str) -> Result<()> {
     }
     let bond0 = bond.port()?;
     let senders = senders(&cables, &state);
+    let copies = Copies::count()?;
 
     let out = Flow { id: 1, source: bond0.mac, destination: Mac::local(9, 9), frames: FRAMES };
     let report = exchange(&out, &[&bond0], &[&cables.far[0], &cables.far[1]])?;
@@ -54,6 +59,7 @@ fn intact(numbers: [u8; 2], mode: &str) -> Result<()> {
         report.faults,
         bond.show()?
     );
+    only_bond0_copies(&copies.read()?)?;
     audit(&bond.show()?)?;
 
     ping(&cables, &bond0)?;
@@ -66,6 +72,14 @@ fn senders<'a>(cables: &'a Cables, state: &State) -> Vec<&'a Port> {
         state.active_slave.as_ref().is_none_or(|active| *active == cables.near[*number].name)
     };
     (0..2).filter(reaches).map(|number| &cables.far[number]).collect()
+}
+
+/// The slaves' sockets copied nothing. bond0's own end, a veth, can only copy: it shows that copies are counted.
+fn only_bond0_copies(counts: &Counts) -> Result<()> {
+    let netdevs: Vec<&str> = counts.keys().map(|(_, netdev)| netdev.as_str()).collect();
+    ensure!(netdevs == ["bond0-xsk", "bond0-xsk"], "frames were copied: {counts:?}");
+    ensure!(counts.values().all(|&count| count >= FRAMES), "copies were not counted: {counts:?}");
+    Ok(())
 }
 
 /// Every frame is somewhere, and none is lost.
