@@ -4,6 +4,7 @@
 //! `test TEST ... ok|FAILED: why`, `@end`.
 
 mod copies;
+mod failover;
 mod nics;
 mod traffic;
 
@@ -22,7 +23,7 @@ use rustix::{
     system::{RebootCommand, finit_module, reboot},
 };
 
-/// A test, and the two near NICs it is given as eth0 and eth1.
+/// A test.
 struct Test {
     name: String,
     run: Box<dyn FnOnce() -> Result<()> + Send>,
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
 fn run(filter: &[String]) {
     let asked =
         |test: &Test| filter.is_empty() || filter.iter().any(|part| test.name.contains(part));
-    for Test { name, run } in traffic::tests().into_iter().filter(asked) {
+    for Test { name, run } in tests().filter(asked) {
         println!("@begin {name}");
         let outcome = thread::spawn(run).join();
         let outcome = outcome.unwrap_or_else(|panic| Err(anyhow!("{}", message(&*panic))));
@@ -61,6 +62,10 @@ fn run(filter: &[String]) {
         }
     }
     println!("@end");
+}
+
+fn tests() -> impl Iterator<Item = Test> {
+    traffic::tests().into_iter().chain(failover::tests())
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {

@@ -1,9 +1,9 @@
 //! The machine's NICs, dealt out to the namespaces of a test.
 
-use std::{thread, time::Duration};
+use std::{net::Ipv4Addr, thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use bond_tests::{Mac, Netns, Port, bounded, wait_until};
+use bond_tests::{Echo, Mac, Netns, Port, bounded, wait_until};
 use serde_json::Value;
 
 /// Cables of the machine, and so NICs on each of the two sides.
@@ -20,9 +20,15 @@ pub(crate) struct Cables {
     pub(crate) peer: Netns,
     pub(crate) near: [Port; 2],
     pub(crate) far: [Port; 2],
+    numbers: [u8; 2],
 }
 
 impl Cables {
+    /// The host's address, with its prefix.
+    pub(crate) const HOST: &str = "10.3.3.120/24";
+    /// The peer's address.
+    pub(crate) const PEER: Ipv4Addr = Ipv4Addr::new(10, 3, 3, 1);
+
     /// Lays cables `numbers` of the machine and sets all four NICs up. IPv6 is off.
     pub(crate) fn lay(numbers: [u8; 2]) -> Result<Self> {
         let (host, peer) = (Netns::new("host")?, Netns::new("peer")?);
@@ -41,13 +47,39 @@ impl Cables {
             peer.ip(&format!("link set {} promisc on", port.name))?;
         }
         near.iter().chain(&far).try_for_each(|port| port.set_up(true))?;
-        for port in near.iter().chain(&far) {
-            wait_until(&format!("{} has link", port.name), PATIENCE, || {
-                let link = port.netns.ip(&format!("link show {}", port.name))?;
-                Ok(link.contains("LOWER_UP").then_some(()))
-            })?;
+        let cables = Self { host, peer, near, far, numbers };
+        cables.near.iter().chain(&cables.far).try_for_each(|port| cables.wait_for_link(port))?;
+        Ok(cables)
+    }
+
+    pub(crate) fn wait_for_link(&self, port: &Port) -> Result<()> {
+        wait_until(&format!("{} has link", port.name), PATIENCE, || {
+            let link = port.netns.ip(&format!("link show {}", port.name))?;
+            Ok(link.contains("LOWER_UP").then_some(()))
+        })
+    }
+
+    /// Asks the outside to pull the near plug of cable `number`, or to plug it in.
+    pub(crate) fn set_link(&self, number: usize, up: bool) {
+        println!("@link near{} {}", self.numbers[number], if up { "on" } else { "off" });
+    }
+
+    /// Gives the peer an address, behind a bridge over both cables.
+    pub(crate) fn bridge(&self) -> Result<()> {
+        self.peer.ip("link add br0 type bridge mcast_snooping 0")?;
+        for port in &self.far {
+            self.peer.ip(&format!("link set {} master br0", port.name))?;
         }
-        Ok(Self { host, peer, near, far })
+        let bridge = Port::new(&self.peer, "br0", Mac::local(3, 0));
+        bridge.set_up(true)?;
+        bridge.add_address(&format!("{}/24", Self::PEER))
+    }
+
+    /// Waits until the peer answers the first ping.
+    pub(crate) fn wait_for_answer(&self, echo: &Echo) -> Result<()> {
+        wait_until("the peer answers", PATIENCE, || {
+            Ok(echo.samples().0.iter().any(|sample| sample.rtt.is_some()).then_some(()))
+        })
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use bond_tests::{
     BondProcess, ETHERTYPE, Echo, Faults, Flow, Mac, Pace, Port, Report, Sink, State, send,
-    wait_until,
 };
 
 use crate::{
@@ -17,8 +16,6 @@ use crate::{
 const FRAMES: u64 = 20_000;
 /// igb's receive ring of 256 loses frames when more are on the way than it can take.
 const PACE: Pace = Pace { rate: 80_000, window: 128 };
-const HOST: &str = "10.3.3.120/24";
-const PEER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 3, 3, 1);
 /// The pairs of drivers, and the cables they are on.
 const PAIRS: [(&str, [u8; 2]); 3] =
     [("virtio+virtio", [0, 1]), ("igb+igb", [2, 3]), ("virtio+igb", [0, 2])];
@@ -83,7 +80,7 @@ fn only_bond0_copies(counts: &Counts) -> Result<()> {
 }
 
 /// Every frame is somewhere, and none is lost.
-fn audit(state: &State) -> Result<()> {
+pub(crate) fn audit(state: &State) -> Result<()> {
     for umem in state.umems() {
         let sum = umem.free + umem.held + umem.fill + umem.tx;
         ensure!(sum == umem.total, "frames do not add up: {umem:?}");
@@ -98,23 +95,14 @@ fn exchange(flow: &Flow, from: &[&Port], to: &[&Port]) -> Result<Report> {
     sink.finish()
 }
 
-/// The peer, behind a bridge over both cables, answers the host's pings.
+/// The peer answers the host's pings.
 fn ping(cables: &Cables, bond0: &Port) -> Result<()> {
     const PERIOD: Duration = Duration::from_millis(10);
-    cables.peer.ip("link add br0 type bridge mcast_snooping 0")?;
-    for port in &cables.far {
-        cables.peer.ip(&format!("link set {} master br0", port.name))?;
-    }
-    let bridge = Port::new(&cables.peer, "br0", Mac::local(3, 0));
-    bridge.set_up(true)?;
-    bridge.add_address(&format!("{PEER}/24"))?;
-    bond0.add_address(HOST)?;
-    bond0.set_up(true)?;
+    cables.bridge()?;
+    bond0.add_address(Cables::HOST)?;
 
-    let echo = Echo::icmp(&cables.host, PEER, PERIOD)?;
-    wait_until("the peer answers", Duration::from_secs(20), || {
-        Ok(echo.samples().0.iter().any(|sample| sample.rtt.is_some()).then_some(()))
-    })?;
+    let echo = Echo::icmp(&cables.host, Cables::PEER, PERIOD)?;
+    cables.wait_for_answer(&echo)?;
     let from = Instant::now();
     std::thread::sleep(100 * PERIOD);
     let to = Instant::now();
