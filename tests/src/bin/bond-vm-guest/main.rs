@@ -3,6 +3,7 @@
 //! What it tells the outside, a line each on the console: `@begin TEST`, `@note TEXT`, `@link NIC on|off` (a wish),
 //! `test TEST ... ok|FAILED: why`, `@end`.
 
+mod carrier;
 mod copies;
 mod failover;
 mod nics;
@@ -65,7 +66,7 @@ fn run(filter: &[String]) {
 }
 
 fn tests() -> impl Iterator<Item = Test> {
-    traffic::tests().into_iter().chain(failover::tests())
+    traffic::tests().into_iter().chain(failover::tests()).chain(carrier::tests())
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
