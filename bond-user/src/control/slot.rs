@@ -1,5 +1,7 @@
 //! A slave as the control thread knows it, whether its netdev is there or not.
 
+use std::time::Instant;
+
 use super::packet::PacketSocket;
 use crate::netlink::Mac;
 use crate::port::Port;
@@ -16,11 +18,13 @@ pub(super) struct Slot {
     pub(super) attached: Option<Attached>,
     /// Why the netdev could not be taken back, so that the log says it once.
     pub(super) refused: Option<String>,
+    /// When to try again.
+    pub(super) retry: Instant,
 }
 
 impl Slot {
     pub(super) fn new(name: String) -> Self {
-        Self { name, carrier: Carrier::new(), attached: None, refused: None }
+        Self { name, carrier: Carrier::new(), attached: None, refused: None, retry: Instant::now() }
     }
 
     /// ifindex of its netdev, while it is there.
