@@ -160,8 +160,6 @@ impl<R: Rings> Queue<R> {
                 Kick::Done => return,
                 Kick::Down => return counters.kicks_down.add(1),
                 Kick::Dropped => counters.drop(DropReason::DriverRefused, 1),
-                Kick::Down => return counters.kicks_down.add(1),
-                Kick::Dropped => counters.drop(DropReason::DriverRefused, 1),
                 // Also when the completion ring is full: make room before the next try.
                 Kick::Again => self.complete(umem, counters),
             }
