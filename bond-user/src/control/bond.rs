@@ -16,7 +16,7 @@ use crate::egress::Host;
 use crate::mode::{self, Decision, Policy};
 use crate::netlink::{Address, Event, Events, Mac, Netlink};
 use crate::poller::Worker;
-use crate::port::{PortSpec, StateFile};
+use crate::port::{PortSpec, RunLock, StateFile};
 use crate::snapshot::{Snapshot, SnapshotCell};
 use crate::state::{Failover, Failovers};
 use crate::watch::{Evidence, Source, Verdict};
@@ -33,6 +33,10 @@ pub(super) struct Bond {
     pub(super) events: Events,
     pub(super) ipc: Ipc,
     pub(super) state_file: StateFile,
+    /// The bond's name is ours.
+    pub(super) claim: RunLock,
+    /// So are the slaves, by ifindex.
+    pub(super) slave_claims: Vec<(u32, RunLock)>,
     pub(super) host: Host,
     pub(super) umems: Vec<UmemHandle>,
     pub(super) workers: Vec<Worker<XskRings>>,
@@ -115,6 +119,7 @@ impl Bond {
             .map_err(BondError::io("cannot read link events"))?;
         for event in events {
             match event {
+                Event::Link(link) if link.index == self.host.ifindex => self.adopt_mac(link.mac),
                 Event::Link(link) => {
                     if let Some(slot) = self.slot_of(link.index) {
                         self.evidence(slot, link.carrier, Source::Event)?;
@@ -220,6 +225,28 @@ impl Bond {
         self.failovers.count += 1;
         let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         self.failovers.last = Some(Failover { from, to, reason, took_us, at });
+    }
+
+    /// The host gave bond0 another MAC: the slaves follow (`bond_set_mac_address`), and the neighbours are told.
+    fn adopt_mac(&mut self, mac: Mac) {
+        if mac == self.mac {
+            return;
+        }
+        tracing::info!("{} has MAC {mac} now: so have its slaves", self.config.name);
+        self.mac = mac;
+        for slot in self.slots.iter_mut() {
+            let Some(attached) = &mut slot.attached else { continue };
+            match self.nl.set_mac(attached.port.ifindex, mac) {
+                Ok(()) => attached.mac = mac,
+                Err(error) => {
+                    attached.promisc = attached.packet.promiscuous().is_ok();
+                    tracing::warn!("{error}; promiscuous mode instead: {}", attached.promisc);
+                }
+            }
+        }
+        if let Some(active) = self.snapshot.active {
+            self.announce(active);
+        }
     }
 
     /// Gratuitous ARP and unsolicited NA for bond0's addresses, on the new active slave.

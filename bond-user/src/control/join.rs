@@ -8,8 +8,9 @@ use super::packet::PacketSocket;
 use super::slot::{Attached, Slot};
 use super::start::save;
 use crate::mode::Event;
+use crate::netlink::Link;
 use crate::poller::{Command, Reply, SlavePort, Umem};
-use crate::port::{Candidate, Port, PortError, SHARED_UMEM, Saved, Share, Wanted};
+use crate::port::{Candidate, Port, PortError, RunLock, SHARED_UMEM, Saved, Share, Wanted};
 use crate::watch::Source;
 use crate::xsk::{BindMode, UmemId, XskMemory, XskRings};
 
@@ -21,14 +22,25 @@ impl Bond {
     ///
     /// On an error the netdev is as it was.
     pub(super) fn join(&mut self, slot: u8, candidate: &Candidate) -> Result<(), BondError> {
-        let saved = Saved::read(&mut self.nl, &candidate.link).map_err(PortError::from)?;
-        self.state_file.slaves.retain(|known| known.name != saved.name);
+        let ifindex = candidate.link.index;
+        self.claim_slave(candidate)?;
+        let mut saved = Saved::read(&mut self.nl, &candidate.link).map_err(PortError::from)?;
+        if let Some(known) = self.state_file.slaves.iter().find(|known| known.ifindex == ifindex)
+            && saved.mac == self.mac
+        {
+            // It was away, say in another network namespace, with the MAC that we gave it.
+            saved.mac = known.mac;
+        }
+        self.state_file.slaves.retain(|known| known.name != saved.name && known.ifindex != ifindex);
         self.state_file.slaves.push(saved.clone());
         save(&self.state_file)?;
+        let queues_max = &mut self.slot_mut(slot).queues_max;
+        *queues_max = candidate.queues.max(*queues_max);
         let attached = self.open(slot, candidate, &saved).inspect_err(|_| {
             for error in saved.restore(&mut self.nl) {
                 tracing::warn!("{error}");
             }
+            self.slave_claims.retain(|(claimed, _)| *claimed != ifindex);
         })?;
         let what = format!(
             "{}: XDP {}, {}, {} receive queue(s)",
@@ -43,6 +55,19 @@ impl Bond {
         self.read_events()?;
         let carrier = self.nl.carrier(candidate.link.index)?.unwrap_or(false);
         self.evidence(slot, carrier, Source::Poll)
+    }
+
+    /// No other bond may take or restore this slave while we have it.
+    fn claim_slave(&mut self, candidate: &Candidate) -> Result<(), BondError> {
+        let Link { index, name, .. } = &candidate.link;
+        if self.slave_claims.iter().any(|(claimed, _)| claimed == index) {
+            return Ok(());
+        }
+        let taken = RunLock::take(&format!("slave-{index}"))
+            .map_err(BondError::io(format!("cannot claim {name}")))?;
+        let claim = taken.ok_or_else(|| PortError::ClaimedByOther(name.clone()))?;
+        self.slave_claims.push((*index, claim));
+        Ok(())
     }
 
     fn open(
@@ -72,8 +97,11 @@ impl Bond {
         }
         let (mut port, shares) = Port::open(candidate, slot, &self.spec, &self.umems)?;
         self.hand_out(slot, shares)?;
-        port.set_receive(false)?;
-        port.open_gates()?;
+        let gates = port.set_receive(false).and_then(|()| port.open_gates());
+        if let Err(error) = gates {
+            self.call_back(slot, port.bound.mode)?;
+            return Err(error.into());
+        }
         Ok(Attached {
             port,
             perm_mac: link.mac,
@@ -100,8 +128,15 @@ impl Bond {
         self.snapshot = decision.snapshot;
         self.published.publish(self.snapshot);
         let Some(attached) = self.slot_mut(slot).attached.take() else { return Ok(()) };
+        let ifindex = attached.port.ifindex;
+        self.slave_claims.retain(|(claimed, _)| *claimed != ifindex);
+        self.call_back(slot, attached.port.bound.mode)
+    }
+
+    /// Takes a slave's queues and frames back from the workers.
+    fn call_back(&self, slot: u8, mode: BindMode) -> Result<(), BondError> {
         let own_umem: Option<UmemId> =
-            (attached.port.bound.mode == BindMode::ZeroCopy).then_some(SHARED_UMEM + 1 + slot);
+            (mode == BindMode::ZeroCopy).then_some(SHARED_UMEM + 1 + slot);
         for worker in 0..self.workers.len() {
             // Closed here, on the control thread: closing may block.
             let queues: Option<SlavePort<XskRings>> =
@@ -160,8 +195,13 @@ impl Bond {
 
     fn take_back(&mut self, slot: u8, name: &str) -> Result<(), BondError> {
         let candidate = Candidate::inspect(&mut self.nl, name)?;
-        let first = crate::netlink::Link { mtu: self.mtu, ..candidate.link.clone() };
-        candidate.check(&self.spec, &first)?;
+        let bond = Link { name: self.config.name.clone(), mtu: self.mtu, ..candidate.link.clone() };
+        candidate.check(&self.spec, &bond)?;
+        // The UMEMs were made for as many queues as it had at the start.
+        let (has, max) = (candidate.queues, self.slot(slot).queues_max);
+        if has > max {
+            return Err(PortError::TooManyQueues { name: name.to_owned(), has, max }.into());
+        }
         self.join(slot, &candidate)
     }
 }

@@ -35,5 +35,6 @@ pub fn run(config: BondConfig) -> Result<(), BondError> {
 /// [`BondError::Running`] when it runs; else what could not be put back.
 pub fn cleanup(bond: &str) -> Result<Option<u32>, BondError> {
     let mut nl = Netlink::new().map_err(BondError::io("cannot open a netlink socket"))?;
+    let _claim = start::claim(bond)?;
     start::clear_leftovers(bond, &mut nl)
 }

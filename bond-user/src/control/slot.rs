@@ -12,6 +12,8 @@ use crate::watch::Carrier;
 pub(super) struct Slot {
     /// Name of its netdev.
     pub(super) name: String,
+    /// Most receive queues that it may have: those of the start.
+    pub(super) queues_max: u32,
     /// Link monitor. Its failure count outlives the netdev.
     pub(super) carrier: Carrier,
     /// While the netdev is there.
@@ -24,7 +26,14 @@ pub(super) struct Slot {
 
 impl Slot {
     pub(super) fn new(name: String) -> Self {
-        Self { name, carrier: Carrier::new(), attached: None, refused: None, retry: Instant::now() }
+        Self {
+            name,
+            queues_max: 0,
+            carrier: Carrier::new(),
+            attached: None,
+            refused: None,
+            retry: Instant::now(),
+        }
     }
 
     /// ifindex of its netdev, while it is there.

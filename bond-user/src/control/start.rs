@@ -13,7 +13,7 @@ use crate::egress::{Host, HostShare, HostSpec};
 use crate::mode::Policy;
 use crate::netlink::{Events, Netlink};
 use crate::poller::{Counters, Dataplane, Worker, WorkerSpec};
-use crate::port::{Candidate, PortError, PortSpec, StateFile};
+use crate::port::{Candidate, PortError, PortSpec, RunLock, StateFile};
 use crate::snapshot::SnapshotCell;
 use crate::state::Failovers;
 use crate::xsk::{Geometry, XskRings};
@@ -32,17 +32,19 @@ pub(super) fn start(config: BondConfig) -> Result<Bond, BondError> {
     privileges::check()?;
     privileges::raise_memlock();
     let mut nl = Netlink::new().map_err(BondError::io("cannot open a netlink socket"))?;
+    let claim = claim(&config.name)?;
     clear_leftovers(&config.name, &mut nl)?;
     let plan = Plan::make(config, &mut nl)?;
     let mut state_file = StateFile::new(&plan.config.name, &nl)
         .map_err(BondError::io("cannot read this process's start time"))?;
+    state_file.creating = true;
     save(&state_file)?;
     // From here on the state file tells what to undo: for us, or for whoever comes after a crash.
     let host = match plan.create_host(&mut nl, &mut state_file) {
         Ok(host) => host,
         Err(error) => return Err(undo(&state_file, &mut nl, error)),
     };
-    match plan.assemble(nl, state_file.clone(), host) {
+    match plan.assemble(nl, state_file.clone(), host, claim) {
         Ok((mut bond, candidates)) => match bond.take_in(&candidates) {
             Ok(()) => Ok(bond),
             Err(error) => {
@@ -57,6 +59,15 @@ pub(super) fn start(config: BondConfig) -> Result<Bond, BondError> {
             Err(undo(&state_file, &mut nl, error))
         }
     }
+}
+
+/// The right to run this bond, for as long as it is held.
+pub(super) fn claim(bond: &str) -> Result<RunLock, BondError> {
+    let taken = RunLock::take(bond).map_err(BondError::io(format!("cannot claim {bond}")))?;
+    taken.ok_or_else(|| {
+        let pid = StateFile::load(bond).ok().flatten().map_or(0, |state| state.pid);
+        BondError::Running { bond: bond.to_owned(), pid }
+    })
 }
 
 /// Puts back what a killed process left, and refuses to run a bond twice.
@@ -107,6 +118,7 @@ impl Plan {
             xdp: config.xdp,
             bind: config.bind,
             geometry: Geometry::for_mtu(candidates[0].link.mtu, zero_copy)?,
+            zero_copy,
             workers: u32::try_from(cores.len()).unwrap_or(u32::MAX),
         };
         let first = &candidates[0].link;
@@ -125,6 +137,7 @@ impl Plan {
             },
         )?;
         state_file.bond_ifindex = Some(host.ifindex);
+        state_file.port_ifindex = Some(host.port_ifindex);
         save(state_file)?;
         Ok(host)
     }
@@ -139,6 +152,7 @@ impl Plan {
         mut nl: Netlink,
         state_file: StateFile,
         mut host: Host,
+        claim: RunLock,
     ) -> Result<(Bond, Vec<Candidate>), BondError> {
         let chunks: Vec<u32> = (0..self.spec.workers).map(|worker| self.chunks(worker)).collect();
         let shares = host.open(&mut nl, &self.config.name, self.spec.geometry, &chunks)?;
@@ -164,6 +178,8 @@ impl Plan {
             spec: self.spec,
             nl,
             state_file,
+            claim,
+            slave_claims: Vec::new(),
             host,
             umems,
             workers,
@@ -222,7 +238,9 @@ impl Bond {
 
     /// Ends the workers, closes everything, and puts the machine back as it was.
     pub(super) fn stop(self) -> Result<(), BondError> {
-        let Self { mut nl, state_file, ipc, host, workers, slots, umems, .. } = self;
+        let Self {
+            mut nl, state_file, ipc, host, workers, slots, umems, claim, slave_claims, ..
+        } = self;
         drop(ipc);
         // Programs first: nothing is redirected any more while the sockets close.
         drop(slots);
@@ -233,6 +251,9 @@ impl Bond {
             }
         }
         drop(umems);
-        restored(&state_file, &mut nl)
+        let restored = restored(&state_file, &mut nl);
+        // Now others may have them.
+        drop((claim, slave_claims));
+        restored
     }
 }

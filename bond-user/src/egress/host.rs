@@ -32,7 +32,8 @@ pub struct Host {
     pub ifindex: u32,
     /// Name of our end.
     pub port_name: String,
-    port_ifindex: u32,
+    /// ifindex of our end.
+    pub port_ifindex: u32,
     queues: u32,
     /// Program on our end, once opened.
     open: Option<(Program, Bound)>,
@@ -55,7 +56,7 @@ impl Host {
         Ok(())
     }
 
-    /// Makes the pair, bond0 up and without a carrier, our end down.
+    /// Makes the pair, both ends down.
     ///
     /// # Errors
     /// When the kernel refuses; then there is no pair.

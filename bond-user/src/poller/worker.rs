@@ -73,7 +73,8 @@ struct Shared<R: Rings> {
 pub struct Worker<R: Rings> {
     shared: Arc<Shared<R>>,
     counters: Arc<Counters>,
-    thread: JoinHandle<io::Result<Dataplane<R>>>,
+    /// `None` once it was joined.
+    thread: Option<JoinHandle<io::Result<Dataplane<R>>>>,
     core: usize,
 }
 
@@ -106,7 +107,7 @@ where
             let (shared, counters) = (Arc::clone(&shared), Arc::clone(&counters));
             move || run(&spec, plane, &shared, &counters, &snapshot)
         })?;
-        Ok(Self { shared, counters, thread, core })
+        Ok(Self { shared, counters, thread: Some(thread), core })
     }
 
     /// What it counts.
@@ -124,7 +125,7 @@ where
     /// Whether the thread has ended, which it does only when it failed or was stopped.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Asks for something and waits for the answer, 2 s at most.
@@ -151,15 +152,30 @@ where
     ///
     /// # Errors
     /// What ended the thread, if it was not this call.
-    pub fn stop(self) -> io::Result<Dataplane<R>> {
-        self.shared.stop.store(true, Relaxed);
-        self.wake()?;
-        self.thread.join().unwrap_or_else(|_panic| Err(io::Error::other("the worker panicked")))
+    pub fn stop(mut self) -> io::Result<Dataplane<R>> {
+        self.join().unwrap_or_else(|| Err(io::Error::other("the worker was stopped before")))
     }
+}
 
+impl<R: Rings> Worker<R> {
     fn wake(&self) -> io::Result<()> {
         rustix::io::write(&self.shared.wake, &1u64.to_ne_bytes())?;
         Ok(())
+    }
+
+    fn join(&mut self) -> Option<io::Result<Dataplane<R>>> {
+        let thread = self.thread.take()?;
+        self.shared.stop.store(true, Relaxed);
+        // If it cannot be woken, it looks up by itself before long.
+        let _ = self.wake();
+        let panicked = |_panic| Err(io::Error::other("the worker panicked"));
+        Some(thread.join().unwrap_or_else(panicked))
+    }
+}
+
+impl<R: Rings> Drop for Worker<R> {
+    fn drop(&mut self) {
+        drop(self.join());
     }
 }
 

@@ -30,6 +30,9 @@ pub enum PortError {
         /// Program id.
         program: u32,
     },
+    /// Another process of ours has it.
+    #[error("{0} is a slave of another running bond")]
+    ClaimedByOther(String),
     /// Some other XDP program.
     #[error(
         "{name} has XDP program {program} attached; detach it first: ip link set {name} xdp off"
@@ -68,7 +71,7 @@ pub enum PortError {
     },
     /// More receive queues than the XSKMAP holds.
     #[error(
-        "{name} has {has} receive queues, more than the {max} that are supported; ethtool -L {name} combined {max}"
+        "{name} has {has} receive queues, more than the {max} that it can have here; ethtool -L {name} combined {max}"
     )]
     TooManyQueues {
         /// The slave.

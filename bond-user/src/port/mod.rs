@@ -5,6 +5,7 @@
 mod error;
 mod ethtool;
 mod program;
+mod run_lock;
 mod settings;
 mod share;
 mod slave;
@@ -14,6 +15,7 @@ pub use error::PortError;
 pub use ethtool::Ethtool;
 pub(crate) use ethtool::UNFINISHED;
 pub use program::{Program, ProgramFailure, XdpMode};
+pub use run_lock::RunLock;
 pub(crate) use settings::disable_ipv6;
 pub use settings::{Applied, Saved, SettingsError, Wanted};
 pub use share::{Bound, SHARED_UMEM, Share};

@@ -94,7 +94,8 @@ impl Saved {
         if self.ipv6_disabled.is_some() {
             Ipv6Switch::of(&self.name).write(true)?;
         }
-        self.set_offloads(&self.offloads.keys().map(|name| (name.clone(), false)).collect())?;
+        let off = self.offloads.keys().map(|feature| (feature.clone(), false)).collect();
+        self.set_offloads(&link.name, &off)?;
         if link.mtu != wanted.mtu {
             nl.set_mtu(self.ifindex, wanted.mtu)?;
         }
@@ -127,9 +128,9 @@ impl Saved {
         if link.mtu != self.mtu {
             step(nl.set_mtu(self.ifindex, self.mtu).map_err(Into::into));
         }
-        step(self.set_offloads(&self.offloads));
+        step(self.set_offloads(&link.name, &self.offloads));
         if let Some(disabled) = self.ipv6_disabled {
-            step(Ipv6Switch::of(&self.name).write(disabled));
+            step(Ipv6Switch::of(&link.name).write(disabled));
         }
         if self.up {
             step(nl.set_up(self.ifindex).map_err(Into::into));
@@ -137,17 +138,17 @@ impl Saved {
         errors
     }
 
-    /// The netdev these settings are of: the same index and the same name.
+    /// The netdev these settings are of, whatever its name is now: an index is not used twice.
     fn find(&self, nl: &mut Netlink) -> Result<Option<Link>, NetlinkError> {
-        Ok(nl.link_by_index(self.ifindex)?.filter(|link| link.name == self.name))
+        nl.link_by_index(self.ifindex)
     }
 
-    fn set_offloads(&self, offloads: &Offloads) -> Result<(), SettingsError> {
+    fn set_offloads(&self, name: &str, offloads: &Offloads) -> Result<(), SettingsError> {
         if offloads.is_empty() {
             return Ok(());
         }
-        let set = Ethtool::new().and_then(|ethtool| ethtool.set_offloads(&self.name, offloads));
-        set.map_err(|errno| SettingsError::Offloads { op: "set", name: self.name.clone(), errno })
+        let set = Ethtool::new().and_then(|ethtool| ethtool.set_offloads(name, offloads));
+        set.map_err(|errno| SettingsError::Offloads { op: "set", name: name.to_owned(), errno })
     }
 
     fn addressed(&self, address: &Address) -> String {

@@ -30,6 +30,8 @@ pub struct PortSpec {
     pub bind: BindChoice,
     /// UMEM and ring sizes.
     pub geometry: Geometry,
+    /// The sizes suit drivers that use the UMEM themselves.
+    pub zero_copy: bool,
     /// Workers: as many receive queues are needed.
     pub workers: u32,
 }
@@ -135,7 +137,7 @@ impl Port {
             slot,
             queues: *queues,
             choice: spec.bind,
-            features: *features,
+            features: Features { zero_copy: features.zero_copy && spec.zero_copy, ..*features },
             xdp: program.mode(),
             geometry: spec.geometry,
             shared,

@@ -11,7 +11,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::settings::{Saved, SettingsError};
-use crate::netlink::{Netlink, netns};
+use crate::{
+    config::HOST_SUFFIX,
+    netlink::{Netlink, netns},
+};
 
 /// A running bond, as far as another process must know it to undo what it did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +25,12 @@ pub struct StateFile {
     pub start_time: u64,
     /// The network namespace, which tells it from a later one of the same inode.
     pub netns_cookie: Option<u64>,
+    /// The bond's own veth pair is about to be created, or was.
+    pub creating: bool,
     /// ifindex of the bond's own netdev, once it is created.
     pub bond_ifindex: Option<u32>,
+    /// ifindex of our end of it.
+    pub port_ifindex: Option<u32>,
     pub slaves: Vec<Saved>,
 }
 
@@ -38,7 +45,9 @@ impl StateFile {
             pid,
             start_time,
             netns_cookie,
+            creating: false,
             bond_ifindex: None,
+            port_ifindex: None,
             slaves: Vec::new(),
         })
     }
@@ -66,12 +75,10 @@ impl StateFile {
 
     /// Removes the file and the socket beside it. Without them it is no error.
     pub fn remove(&self) -> io::Result<()> {
-        remove_if_there(&socket_path(&self.bond)?)?;
-        remove_if_there(&state_path(&self.bond)?)?;
-        // A network namespace's own directory goes with its last bond.
-        if netns::inode()?.is_some() {
-            let _ = fs::remove_dir(run_dir()?);
+        for extension in ["sock", "json", "json.new"] {
+            remove_if_there(&run_file(&self.bond, extension)?)?;
         }
+        remove_netns_dir();
         Ok(())
     }
 
@@ -101,15 +108,30 @@ impl StateFile {
         errors
     }
 
+    /// Deletes the bond's veth pair by either end, whatever name or place the other has by now.
     fn delete_netdev(&self, nl: &mut Netlink) -> Result<(), SettingsError> {
-        let Some(ifindex) = self.bond_ifindex else {
-            return Ok(());
+        let ends = match (self.bond_ifindex, self.port_ifindex) {
+            // Killed while it created the pair: both names were free just before.
+            (None, None) => {
+                let names = [self.bond.clone(), format!("{}{HOST_SUFFIX}", self.bond)];
+                let mut ends = Vec::new();
+                for name in names {
+                    ends.extend(nl.link(&name)?.filter(|_| self.creating));
+                }
+                ends
+            }
+            (bond, port) => {
+                let mut ends = Vec::new();
+                for ifindex in [bond, port].into_iter().flatten() {
+                    ends.extend(nl.link_by_index(ifindex)?);
+                }
+                ends
+            }
         };
-        let link = nl.link_by_index(ifindex)?;
-        if link.is_some_and(|link| link.name == self.bond && link.kind.as_deref() == Some("veth")) {
-            nl.delete(ifindex)?;
+        match ends.into_iter().find(|link| link.kind.as_deref() == Some("veth")) {
+            Some(end) => Ok(nl.delete(end.index)?),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -142,6 +164,13 @@ fn run_file(bond: &str, extension: &str) -> io::Result<PathBuf> {
         ));
     }
     Ok(run_dir()?.join(format!("{bond}.{extension}")))
+}
+
+/// A network namespace's own directory goes with the last file in it; /run/bond stays.
+pub(super) fn remove_netns_dir() {
+    if let (Ok(Some(_)), Ok(dir)) = (netns::inode(), run_dir()) {
+        let _ = fs::remove_dir(dir);
+    }
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
@@ -292,7 +321,9 @@ mod tests {
             pid: child.id(),
             start_time: start_time(child.id()).unwrap().unwrap(),
             netns_cookie: None,
+            creating: false,
             bond_ifindex: None,
+            port_ifindex: None,
             slaves: Vec::new(),
         };
         assert!(state.is_alive().unwrap());
