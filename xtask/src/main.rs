@@ -5,6 +5,7 @@ mod ebpf;
 mod run;
 mod setup;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,8 @@ enum Verb {
     Run(run::RunArgs),
     /// Run every check: style, tests, models, the XDP programs
     Test(test::TestArgs),
+    /// Test on NICs that do zero-copy and lose their carrier, in an emulated machine
+    Vm(vm::VmArgs),
     /// Rebuild the object of the XDP programs
     Ebpf(ebpf::EbpfArgs),
 }
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         Verb::Setup(args) => setup::setup(&args),
         Verb::Run(args) => setup::ensure(Need::Build).and_then(|()| run::run(args)),
         Verb::Test(args) => test::test(&args),
+        Verb::Vm(args) => vm::vm(&args),
         Verb::Ebpf(args) => ebpf::ebpf(&args),
     };
     match done {

@@ -11,8 +11,9 @@ use super::{NOT_RUNNING, text};
 use crate::port::socket_path;
 use crate::state::BondState;
 
-/// How long a running bond may take to answer.
-const ANSWER: Duration = Duration::from_secs(2);
+/// How long a running bond may take to answer. Meanwhile it may be taking in slaves, and some NICs reset for a
+/// second or two when a program is attached.
+const ANSWER: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -8,7 +8,7 @@ use super::bond::Bond;
 use super::ipc::Ipc;
 use super::privileges;
 use super::slot::Slot;
-use crate::config::BondConfig;
+use crate::config::{BindChoice, BondConfig, XdpChoice};
 use crate::egress::{Host, HostShare, HostSpec};
 use crate::mode::Policy;
 use crate::netlink::{Events, Netlink};
@@ -100,10 +100,13 @@ impl Plan {
             .map(|name| Candidate::inspect(nl, name))
             .collect::<Result<Vec<_>, PortError>>()?;
         Host::check(nl, &config.name)?;
+        let zero_copy = config.bind != BindChoice::Copy
+            && config.xdp != XdpChoice::Generic
+            && candidates.iter().any(|candidate| candidate.features.zero_copy);
         let spec = PortSpec {
             xdp: config.xdp,
             bind: config.bind,
-            geometry: Geometry::for_mtu(candidates[0].link.mtu)?,
+            geometry: Geometry::for_mtu(candidates[0].link.mtu, zero_copy)?,
             workers: u32::try_from(cores.len()).unwrap_or(u32::MAX),
         };
         let first = &candidates[0].link;

@@ -139,6 +139,8 @@ impl Host {
         } else {
             nl.set_down(self.port_ifindex)?;
         }
+        // Asking makes the kernel act on it now; until then bond0's queueing discipline drops frames.
+        nl.carrier(self.ifindex)?;
         Ok(())
     }
 

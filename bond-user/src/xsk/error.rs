@@ -17,7 +17,7 @@ pub enum XskError {
     },
     /// A frame of this MTU does not fit a chunk.
     #[error(
-        "MTU {mtu} is too large: a frame must fit one UMEM chunk, at most {max} here; lower the MTU of the slaves"
+        "MTU {mtu} is too large: a frame must fit one UMEM chunk, at most {max} here; lower the MTU of the slaves, or try --bind-mode copy"
     )]
     Mtu {
         /// The MTU asked for.

@@ -16,6 +16,9 @@ const HEADROOM: u32 = 256;
 const FRAME_OVERHEAD: u32 = 14 + 2 * 4;
 /// Chunk sizes of an aligned UMEM: a power of two from 2048 up to the page size (net/xdp/xdp_umem.c).
 const CHUNK_SIZES: [u32; 2] = [2048, 4096];
+/// Unit in which some NICs are told how much of a chunk they may fill: igb writes it to SRRCTL in KiB, rounded
+/// down, and silently splits a longer frame in two descriptors (drivers/net/ethernet/intel/igb/igb_main.c).
+const DRIVER_BUFFER_STEP: u32 = 1024;
 
 /// Sizes of a UMEM and of the rings on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +32,13 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// The smallest chunks that hold frames of `mtu`.
+    /// The smallest chunks that hold frames of `mtu`; `zero_copy`: also where a driver uses them itself.
     ///
     /// # Errors
     /// [`XskError::Mtu`] when no chunk does: multi-buffer frames are not supported.
-    pub fn for_mtu(mtu: u32) -> Result<Self, XskError> {
-        let room = |chunk_size: &u32| chunk_size - HEADROOM - FRAME_OVERHEAD;
+    pub fn for_mtu(mtu: u32, zero_copy: bool) -> Result<Self, XskError> {
+        let step = if zero_copy { DRIVER_BUFFER_STEP } else { 1 };
+        let room = |chunk_size: &u32| (chunk_size - HEADROOM) / step * step - FRAME_OVERHEAD;
         let chunk_size =
             CHUNK_SIZES.into_iter().find(|size| room(size) >= mtu).ok_or_else(|| {
                 XskError::Mtu { mtu, max: CHUNK_SIZES.iter().map(room).max().unwrap_or(0) }
@@ -144,5 +148,30 @@ impl Memory for XskMemory {
         // Chunks of all UMEMs of a bond have one size; a shorter write would only cut the frame.
         let written = cursor.write(bytes.contents()).unwrap_or(0);
         dst.set_len(u32::try_from(written).unwrap_or(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_hold_a_frame_with_two_tags() {
+        let chunk_size =
+            |mtu, zero_copy| Geometry::for_mtu(mtu, zero_copy).ok().map(|g| g.chunk_size);
+        let rows = [
+            (1500, Some(2048), Some(4096)),
+            (1002, Some(2048), Some(2048)),
+            (1003, Some(2048), Some(4096)),
+            (1770, Some(2048), Some(4096)),
+            (1771, Some(4096), Some(4096)),
+            (3050, Some(4096), Some(4096)),
+            (3051, Some(4096), None),
+            (3818, Some(4096), None),
+            (3819, None, None),
+        ];
+        for (mtu, copy, zero_copy) in rows {
+            assert_eq!((chunk_size(mtu, false), chunk_size(mtu, true)), (copy, zero_copy), "{mtu}");
+        }
     }
 }

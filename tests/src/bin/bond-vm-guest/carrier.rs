@@ -1,0 +1,102 @@
+//! What becomes of the frames when the active slave loses its carrier.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use bond_tests::{
+    BondProcess, ETHERTYPE, Flow, Mac, Pace, Port, Report, Sink, State, send, wait_until,
+};
+
+use crate::{Test, nics::Cables, traffic::audit};
+
+const PULLS: u32 = 10;
+const FRAMES: u64 = 1000;
+const RATE: u32 = 2000;
+/// Into the flow: when the cable is pulled.
+const PULL_AT: Duration = Duration::from_millis(150);
+/// After the plug: how long frames that were stuck may still come out.
+const LATE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) fn tests() -> Vec<Test> {
+    let rows = [("virtio+virtio", [0, 1]), ("igb+igb", [2, 3])];
+    rows.map(|(pair, cables)| {
+        let run = move || pulled_under_traffic(cables);
+        Test { name: format!("{pair}/carrier"), run: Box::new(run) }
+    })
+    .into()
+}
+
+/// The cable of the active slave is pulled and plugged in under numbered frames: the bond goes on, no frame comes
+/// twice or after the plug, and none is missing from the UMEMs.
+fn pulled_under_traffic(numbers: [u8; 2]) -> Result<()> {
+    let cables = Cables::lay(numbers)?;
+    let mut bond =
+        BondProcess::start(&cables.host, "bond0", "--iface eth0,eth1 --mode active-backup")?;
+    let before = bond.wait_until_whole()?;
+    let bond0 = bond.port()?;
+    let (mut lost, mut late) = (Vec::new(), Vec::new());
+    for round in 0..PULLS {
+        let flow =
+            Flow { id: round, source: bond0.mac, destination: Mac::local(9, 9), frames: FRAMES };
+        let pull = pull(&cables, &mut bond, &bond0, &flow)?;
+        let faults = pull.during.faults;
+        ensure!((faults.altered, faults.duplicated) == (0, 0), "pull {round}: {faults:?}");
+        lost.push(faults.lost);
+        late.push(pull.late);
+    }
+    println!("@note of {FRAMES} frames at {RATE}/s lost at each pull: {lost:?}");
+    println!("@note frames that came out after the plug: {late:?}");
+    let after = settled(&bond, &before)?;
+    audit(&after)?;
+    bond.stop()?;
+    // A frame that is on the wire while the plug is pulled is the only one that may be lost on top of those sent
+    // before the loss of the carrier was seen.
+    ensure!(lost.iter().all(|&lost| lost < FRAMES / 2), "the bond did not go on: {lost:?}");
+    ensure!(late.iter().all(|&late| late == 0), "stale frames after the plug: {late:?}");
+    Ok(())
+}
+
+struct Pull {
+    /// Until the plug.
+    during: Report,
+    /// Frames of the flow that came after the plug.
+    late: usize,
+}
+
+fn pull(cables: &Cables, bond: &mut BondProcess, bond0: &Port, flow: &Flow) -> Result<Pull> {
+    let active = bond.show()?.active_slave.context("no active slave")?;
+    let number = cables.near.iter().position(|port| port.name == active).context("which?")?;
+    let socket = bond0.packet_socket(ETHERTYPE)?;
+    let sink = Sink::open(flow, &[&cables.far[0], &cables.far[1]])?;
+    let pace = Pace { rate: RATE, window: u64::MAX };
+    thread::scope(|scope| {
+        let sending = scope.spawn(|| send(flow, &[socket], pace, None));
+        thread::sleep(PULL_AT);
+        cables.set_link(number, false);
+        sending.join().map_err(|_panic| anyhow!("the sender panicked"))?
+    })?;
+    let during = sink.finish()?;
+    let late = Sink::open(flow, &[&cables.far[number]])?;
+    cables.set_link(number, true);
+    bond.wait_until_whole()?;
+    thread::sleep(LATE);
+    let late = late.finish()?.counts()[0];
+    Ok(Pull { during, late })
+}
+
+/// Waits until as many frames are free as were `before`.
+fn settled(bond: &BondProcess, before: &State) -> Result<State> {
+    let free = |state: &State| state.umems().map(|umem| umem.free).collect::<Vec<_>>();
+    let start = Instant::now();
+    wait_until("the free frames are back", PATIENCE, || {
+        let state = bond.show()?;
+        if start.elapsed() > PATIENCE / 2 {
+            println!("free before {:?}, now {:?}", free(before), free(&state));
+        }
+        Ok((free(&state) == free(before)).then_some(state))
+    })
+}

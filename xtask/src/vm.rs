@@ -1,0 +1,85 @@
+//! `cargo xtask vm`: tests on NICs that do zero-copy, lose their carrier and go away, in an emulated machine.
+//!
+//! The machine is QEMU's own emulation (TCG): it needs neither root nor /dev/kvm, and proves correctness, not speed.
+
+mod initramfs;
+mod machine;
+mod packages;
+mod qmp;
+
+use std::{env, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+
+use self::machine::Machine;
+use crate::{
+    command::{Toolchain, is_ci, run, target_dir},
+    setup::{self, Need},
+};
+
+#[derive(Args, Debug)]
+pub(crate) struct VmArgs {
+    /// Run the tests whose names contain one of these; all, unless said
+    tests: Vec<String>,
+    /// Seconds after which the machine is switched off
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(10..=3600))]
+    limit: u64,
+    /// Print all that the machine writes on its console
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+pub(crate) fn vm(args: &VmArgs) -> Result<()> {
+    let parts = match packages::fetch(&cache()?) {
+        Ok(parts) => parts,
+        Err(error) if is_ci() => return Err(error),
+        Err(error) => {
+            println!("vm skipped: {error:#}");
+            return Ok(());
+        }
+    };
+    setup::ensure(Need::Build)?;
+    let programs = build()?;
+    let scratch = tempfile::tempdir()?;
+    let initramfs = scratch.path().join("initramfs");
+    initramfs::write(&initramfs, &parts, &programs)?;
+
+    let machine = Machine { parts: &parts, initramfs: &initramfs, scratch: scratch.path() };
+    let outcome = machine.run(&args.tests, Duration::from_secs(args.limit), args.verbose)?;
+    println!("{} passed, {} failed, {} skipped", outcome.passed, outcome.failed, outcome.skipped);
+    if let Some(trouble) = outcome.trouble {
+        bail!("{trouble}");
+    }
+    ensure!(outcome.failed == 0, "not all tests passed");
+    ensure!(outcome.passed > 0, "no test was run");
+    ensure!(outcome.skipped == 0 || !is_ci(), "tests were skipped");
+    Ok(())
+}
+
+/// The directory of what was fetched, outside the source tree.
+fn cache() -> Result<PathBuf> {
+    let base = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")));
+    Ok(base.context("neither XDG_CACHE_HOME nor HOME says where to keep QEMU")?.join("bond-vm"))
+}
+
+/// The programs that run inside, by the names they have there.
+struct Programs {
+    guest: PathBuf,
+    bond: PathBuf,
+}
+
+fn build() -> Result<Programs> {
+    // The guest is not what is measured: it is built like the tests, and quickly.
+    run(&mut Toolchain::Pinned
+        .command("cargo build --quiet --package bond-tests --bin bond-vm-guest"))?;
+    run(&mut Toolchain::Pinned
+        .command("cargo build --quiet --release --package bond-user --bin bond"))?;
+    Ok(Programs {
+        guest: target_dir().join("debug/bond-vm-guest"),
+        bond: target_dir().join("release/bond"),
+    })
+}
