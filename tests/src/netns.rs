@@ -1,9 +1,13 @@
 //! A network namespace of our own.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io,
-    os::{fd::AsFd, unix::fs::MetadataExt},
+    os::{
+        fd::AsFd as _,
+        unix::{fs::MetadataExt as _, process::CommandExt as _},
+    },
     panic::resume_unwind,
     path::{Path, PathBuf},
     process::{self, Command},
@@ -26,6 +30,7 @@ pub struct Netns(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     name: String,
+    file: File,
 }
 
 impl Netns {
@@ -36,8 +41,10 @@ impl Netns {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}{}-{n}-{role}", guard::PREFIX, process::id());
         guard::register(&name);
-        let netns = Self(Arc::new(Inner { name }));
-        run(Command::new("ip").args(["netns", "add", netns.name()]))?;
+        let added = run(Command::new("ip").args(["netns", "add", &name]));
+        let opened = added.and_then(|_| Ok(File::open(Path::new(guard::RUN_NETNS).join(&name))?));
+        let file = opened.inspect_err(|_| guard::give_up(&name))?;
+        let netns = Self(Arc::new(Inner { name, file }));
         netns.ip("link set lo up")?;
         Ok(netns)
     }
@@ -50,15 +57,14 @@ impl Netns {
 
     /// The directory where a bond in this namespace keeps its socket and its state file.
     pub fn bond_directory(&self) -> Result<PathBuf> {
-        let inode = fs::metadata(self.path())?.ino();
+        let inode = self.0.file.metadata()?.ino();
         Ok(format!("/run/bond/netns-{inode}").into())
     }
 
     /// Runs `work` inside the namespace, on a thread of its own: sockets made there stay there.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let inside = || {
-            let file = File::open(self.path())?;
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+            self.enter()?;
             work()
         };
         let outcome = thread::scope(|scope| scope.spawn(inside).join());
@@ -67,19 +73,22 @@ impl Netns {
             .with_context(|| format!("in namespace {}", self.name()))
     }
 
-    /// `program`, to be run inside the namespace with its own view of /sys. The child's pid is the program's.
+    /// `program`, to be run inside the namespace. The child's pid is the program's.
+    ///
+    /// Unlike `ip netns exec` and `ip -n` this mounts no /sys of its own: unmounting it again takes seconds on a busy
+    /// machine. So what the program reads there is not the namespace's.
     #[must_use]
-    pub fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", self.name()]).arg(program.as_ref());
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let netns = self.clone();
+        let mut command = Command::new(program);
+        // SAFETY: between fork and exec it makes one system call and allocates nothing.
+        unsafe { command.pre_exec(move || Ok(netns.enter()?)) };
         command
     }
 
     /// Runs `ip` inside the namespace with `arguments`, split at blanks, and returns what it printed.
-    ///
-    /// Not by `ip -n`, which mounts a /sys of its own: unmounting it again can take seconds on a busy machine.
     pub fn ip(&self, arguments: &str) -> Result<String> {
-        self.run(|| run(Command::new("ip").args(arguments.split_whitespace())))
+        run(self.command("ip").args(arguments.split_whitespace()))
     }
 
     /// Asks for link `name`, by which the kernel takes in at once what has changed about it (`linkwatch_sync_dev`).
@@ -104,8 +113,9 @@ impl Netns {
         self.sysctl("ipv6/conf/default/disable_ipv6", "1")
     }
 
-    fn path(&self) -> PathBuf {
-        Path::new(guard::RUN_NETNS).join(self.name())
+    /// Moves the calling thread into the namespace, for good.
+    fn enter(&self) -> rustix::io::Result<()> {
+        move_into_link_name_space(self.0.file.as_fd(), Some(LinkNameSpaceType::Network))
     }
 }
 

@@ -41,8 +41,7 @@ pub fn built(name: &str) -> Result<PathBuf> {
 
 /// Runs `bond` inside `netns` with `arguments`, split at blanks, to its end.
 pub fn bond(netns: &Netns, arguments: &str) -> Result<Finished> {
-    let binary = binary()?;
-    netns.run(|| bounded(Command::new(binary).args(arguments.split_whitespace()), LIMIT))
+    bounded(netns.command(binary()?).args(arguments.split_whitespace()), LIMIT)
 }
 
 /// A `bond run` in a namespace, killed when it is dropped.
