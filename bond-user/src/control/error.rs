@@ -18,12 +18,12 @@ pub enum BondError {
     #[error("not enough privileges: {0} missing; run as root, or with sudo")]
     Privileges(String),
     /// The bond runs already.
-    #[error("{bond} is running already (pid {pid}) in this network namespace")]
+    #[error("{bond} is running already{} in this network namespace", pid.map_or_else(String::new, |pid| format!(" (pid {pid})")))]
     Running {
         /// The bond.
         bond: String,
-        /// Its process.
-        pid: u32,
+        /// Its process, unless that is only just starting.
+        pid: Option<u32>,
     },
     /// An interface.
     #[error(transparent)]

@@ -97,7 +97,8 @@ impl Bond {
         }
         let (mut port, shares) = Port::open(candidate, slot, &self.spec, &self.umems)?;
         self.hand_out(slot, shares)?;
-        let gates = port.set_receive(false).and_then(|()| port.open_gates());
+        let receive = self.snapshot.receive.contains(slot);
+        let gates = port.set_receive(receive).and_then(|()| port.open_gates());
         if let Err(error) = gates {
             self.call_back(slot, port.bound.mode)?;
             return Err(error.into());

@@ -65,7 +65,7 @@ pub(super) fn start(config: BondConfig) -> Result<Bond, BondError> {
 pub(super) fn claim(bond: &str) -> Result<RunLock, BondError> {
     let taken = RunLock::take(bond).map_err(BondError::io(format!("cannot claim {bond}")))?;
     taken.ok_or_else(|| {
-        let pid = StateFile::load(bond).ok().flatten().map_or(0, |state| state.pid);
+        let pid = StateFile::load(bond).ok().flatten().map(|state| state.pid);
         BondError::Running { bond: bond.to_owned(), pid }
     })
 }
@@ -77,7 +77,7 @@ pub(super) fn clear_leftovers(bond: &str, nl: &mut Netlink) -> Result<Option<u32
     let read = || BondError::io(format!("cannot read the state file of {bond}"));
     let Some(left) = StateFile::load(bond).map_err(read())? else { return Ok(None) };
     if left.is_alive().map_err(read())? {
-        return Err(BondError::Running { bond: bond.to_owned(), pid: left.pid });
+        return Err(BondError::Running { bond: bond.to_owned(), pid: Some(left.pid) });
     }
     tracing::warn!("putting back what process {} left of {bond}", left.pid);
     restored(&left, nl).map(|()| Some(left.pid))

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn balance_rr_uses_every_slave_that_is_up() {
+    fn balance_rr_sends_on_every_slave_that_is_up_and_hears_all() {
         let mut policy = Policy::new(Mode::BalanceRr, 3, Some(1));
         let rows: [(Event, &[u8]); 6] = [
             (LinkUp(1), &[1]),
@@ -176,7 +176,7 @@ mod tests {
                 snapshot: Snapshot {
                     mode: Mode::BalanceRr,
                     usable: set(up),
-                    receive: set(up),
+                    receive: EVERY_SLAVE,
                     active: None,
                     packets_per_slave: 3,
                 },
@@ -185,6 +185,8 @@ mod tests {
             assert_eq!(policy.step(event), expected, "{event:?}");
         }
     }
+
+    const EVERY_SLAVE: SlaveSet = SlaveSet::from_bits(u16::MAX);
 
     fn event() -> impl Strategy<Value = Event> {
         let slot = || prop_oneof![0..4u8, 0..16u8];
@@ -208,7 +210,9 @@ mod tests {
             let mut policy = Policy::new(mode, 7, primary);
             let mut up = [false; 16];
             let mut before = policy.snapshot();
-            prop_assert!(before.usable.is_empty() && before.receive.is_empty());
+            prop_assert!(before.usable.is_empty());
+            let delivered = if mode == Mode::BalanceRr { EVERY_SLAVE } else { SlaveSet::EMPTY };
+            prop_assert_eq!(before.receive, delivered);
             prop_assert_eq!(before.active, None);
             for event in events {
                 match event {
@@ -222,7 +226,9 @@ mod tests {
                 let usable: SlaveSet = (0..16).filter(|slot| up[usize::from(*slot)]).collect();
                 prop_assert_eq!((now.mode, now.packets_per_slave, now.usable), (mode, 7, usable));
                 match mode {
-                    Mode::BalanceRr => prop_assert_eq!((now.receive, now.active), (usable, None)),
+                    Mode::BalanceRr => {
+                        prop_assert_eq!((now.receive, now.active), (EVERY_SLAVE, None));
+                    }
                     Mode::ActiveBackup => {
                         prop_assert_eq!(now.active.is_some(), !usable.is_empty());
                         prop_assert!(now.active.is_none_or(|active| usable.contains(active)));
