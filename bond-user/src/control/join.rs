@@ -6,7 +6,7 @@ use super::BondError;
 use super::bond::Bond;
 use super::packet::PacketSocket;
 use super::slot::{Attached, Slot};
-use super::start::save;
+use super::start::{save, slave_lock};
 use crate::mode::Event;
 use crate::netlink::Link;
 use crate::poller::{Command, Reply, SlavePort, Umem};
@@ -63,7 +63,7 @@ impl Bond {
         if self.slave_claims.iter().any(|(claimed, _)| claimed == index) {
             return Ok(());
         }
-        let taken = RunLock::take(&format!("slave-{index}"))
+        let taken = RunLock::take(&slave_lock(*index))
             .map_err(BondError::io(format!("cannot claim {name}")))?;
         let claim = taken.ok_or_else(|| PortError::ClaimedByOther(name.clone()))?;
         self.slave_claims.push((*index, claim));

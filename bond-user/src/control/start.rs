@@ -70,16 +70,30 @@ pub(super) fn claim(bond: &str) -> Result<RunLock, BondError> {
     })
 }
 
+/// Name of the claim of a slave.
+pub(super) fn slave_lock(ifindex: u32) -> String {
+    format!("slave-{ifindex}")
+}
+
 /// Puts back what a killed process left, and refuses to run a bond twice.
 ///
 /// Returns the killed process's pid, if there was one.
 pub(super) fn clear_leftovers(bond: &str, nl: &mut Netlink) -> Result<Option<u32>, BondError> {
     let read = || BondError::io(format!("cannot read the state file of {bond}"));
-    let Some(left) = StateFile::load(bond).map_err(read())? else { return Ok(None) };
+    let Some(mut left) = StateFile::load(bond).map_err(read())? else { return Ok(None) };
     if left.is_alive().map_err(read())? {
         return Err(BondError::Running { bond: bond.to_owned(), pid: Some(left.pid) });
     }
     tracing::warn!("putting back what process {} left of {bond}", left.pid);
+    // A slave that another bond has taken since is that bond's to put back.
+    let mut claims = Vec::new();
+    for slave in std::mem::take(&mut left.slaves) {
+        let claim = RunLock::take(&slave_lock(slave.ifindex));
+        if let Some(claim) = claim.map_err(BondError::io("cannot claim a slave"))? {
+            claims.push(claim);
+            left.slaves.push(slave);
+        }
+    }
     restored(&left, nl).map(|()| Some(left.pid))
 }
 
