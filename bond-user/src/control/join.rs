@@ -1,5 +1,7 @@
 //! Slaves joining and leaving, at the start and while the bond runs.
 
+use std::time::{Duration, Instant};
+
 use super::BondError;
 use super::bond::Bond;
 use super::packet::PacketSocket;
@@ -10,6 +12,9 @@ use crate::poller::{Command, Reply, SlavePort, Umem};
 use crate::port::{Candidate, Port, PortError, SHARED_UMEM, Saved, Share, Wanted};
 use crate::watch::Source;
 use crate::xsk::{BindMode, UmemId, XskMemory, XskRings};
+
+/// How long the kernel may take to let go of a closed socket's queue.
+const LET_GO: Duration = Duration::from_secs(5);
 
 impl Bond {
     /// Makes a netdev that was found fit a slave: settings, program, sockets, workers, first look.
@@ -72,6 +77,7 @@ impl Bond {
             mac: if applied.mac_refused { link.mac } else { self.mac },
             packet,
             promisc: applied.mac_refused,
+            closed: None,
         })
     }
 
@@ -92,8 +98,63 @@ impl Bond {
         self.snapshot = decision.snapshot;
         self.published.publish(self.snapshot);
         let Some(attached) = self.slot_mut(slot).attached.take() else { return Ok(()) };
+        self.close(slot, attached.port.bound.mode)
+    }
+
+    /// The slave has no carrier: closes its sockets and takes its frames back, until [`Self::reopen_sockets`].
+    ///
+    /// Without a carrier some drivers complete nothing in zero-copy mode: the frames stay on the NIC's ring, and
+    /// come out as soon as it sends again, which may be much later. In copy mode the kernel drops them itself.
+    pub(super) fn recycle(&mut self, slot: u8) -> Result<(), BondError> {
+        match &mut self.slot_mut(slot).attached {
+            Some(attached) if attached.port.bound.mode == BindMode::ZeroCopy => {
+                attached.closed = Some(Instant::now());
+                self.close(slot, BindMode::ZeroCopy)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens what [`Self::recycle`] closed, once the kernel has let go of it. Until then such a slave stays down.
+    pub(super) fn reopen_sockets(&mut self) -> Result<(), BondError> {
+        for slot in self.slot_ids() {
+            let Some(attached) = &mut self.slot_mut(slot).attached else { continue };
+            let Some(since) = attached.closed else { continue };
+            match attached.port.reopen() {
+                Ok(shares) => {
+                    attached.closed = None;
+                    self.hand_out(slot, shares)?;
+                    self.open_gates(slot)?;
+                }
+                Err(error) if since.elapsed() > LET_GO => self.expel(slot, &error)?,
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn open_gates(&mut self, slot: u8) -> Result<(), BondError> {
+        let Some(attached) = &mut self.slot_mut(slot).attached else { return Ok(()) };
+        Ok(attached.port.open_gates().map_err(PortError::from)?)
+    }
+
+    /// Gives a slave up for now: its netdev is put back as it was, and joins anew when that works.
+    fn expel(&mut self, slot: u8, error: &PortError) -> Result<(), BondError> {
+        let name = self.slot(slot).name.clone();
+        tracing::warn!("{name}: cannot open its sockets anew: {error}");
+        self.leave(slot)?;
+        if let Some(saved) = self.state_file.slaves.iter().find(|saved| saved.name == name) {
+            for error in saved.restore(&mut self.nl) {
+                tracing::warn!("{error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes a slave's sockets, which are bound in `mode`, and takes its frames back.
+    fn close(&mut self, slot: u8, mode: BindMode) -> Result<(), BondError> {
         let own_umem: Option<UmemId> =
-            (attached.port.bound.mode == BindMode::ZeroCopy).then_some(SHARED_UMEM + 1 + slot);
+            (mode == BindMode::ZeroCopy).then_some(SHARED_UMEM + 1 + slot);
         for worker in 0..self.workers.len() {
             // Closed here, on the control thread: closing may block.
             let queues: Option<SlavePort<XskRings>> =

@@ -1,5 +1,7 @@
 //! A slave as the control thread knows it, whether its netdev is there or not.
 
+use std::time::Instant;
+
 use super::packet::PacketSocket;
 use crate::netlink::Mac;
 use crate::port::Port;
@@ -40,4 +42,6 @@ pub(super) struct Attached {
     /// For what the control thread sends itself. Holds promiscuous mode, if that is needed.
     pub(super) packet: PacketSocket,
     pub(super) promisc: bool,
+    /// Since when its sockets are closed, to be opened anew.
+    pub(super) closed: Option<Instant>,
 }
