@@ -98,8 +98,6 @@ pub struct PortState {
     pub tx_bytes: u64,
     /// Frames copied into its UMEM from another one.
     pub seam_copies: u64,
-    /// Wake-ups that the kernel answered with EBUSY or ENOBUFS.
-    pub kicks_busy: u64,
     /// Wake-ups that the kernel answered with ENETDOWN or ENXIO.
     pub kicks_down: u64,
     /// Frames dropped.

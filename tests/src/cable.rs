@@ -27,7 +27,8 @@ impl Port {
     /// Sets the netdev administratively up or down.
     pub fn set_up(&self, up: bool) -> Result<()> {
         let state = if up { "up" } else { "down" };
-        self.netns.ip(&format!("link set {} {state}", self.name)).map(drop)
+        self.netns.ip(&format!("link set {} {state}", self.name))?;
+        self.netns.settle(&self.name)
     }
 
     /// Gives the netdev an address, for example `10.3.3.1/24`.
@@ -88,6 +89,7 @@ impl Cable {
             port.offloads_off()?;
             port.set_up(true)?;
         }
+        near.netns.settle(&near.name)?;
         Ok(Self { near, far })
     }
 

@@ -7,7 +7,7 @@ use std::{
     process,
     sync::{
         Mutex, Once, PoisonError,
-        atomic::{AtomicI32, Ordering},
+        atomic::{AtomicBool, AtomicI32, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -27,6 +27,7 @@ pub(crate) const PREFIX: &str = "bt-";
 const GRACE: Duration = Duration::from_secs(2);
 
 static LIVE: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static INTERRUPT_STATUS: AtomicI32 = AtomicI32::new(130);
 
 /// Sets the exit code of this process when a signal ends it (130 unless set).
@@ -46,8 +47,17 @@ pub(crate) fn register(name: &str) {
     live().push(name.to_owned());
 }
 
+/// Gives up namespace `name`, as [`remove`] does.
+pub(crate) fn give_up(name: &str) {
+    // The signal's thread removes everything, and its exit code counts: not the error that its doing led to here.
+    while INTERRUPTED.load(Ordering::Acquire) {
+        thread::park();
+    }
+    remove(name);
+}
+
 /// Ends the processes of namespace `name`, then removes it and the bond's state directory for it.
-pub(crate) fn remove(name: &str) {
+fn remove(name: &str) {
     let path = Path::new(RUN_NETNS).join(name);
     if let Ok(inode) = fs::metadata(&path).map(|meta| meta.ino()) {
         end_processes(inode);
@@ -69,6 +79,7 @@ fn catch_signals() -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     thread::spawn(move || {
         if signals.forever().next().is_some() {
+            INTERRUPTED.store(true, Ordering::Release);
             let names = live().clone();
             names.iter().for_each(|name| remove(name));
             process::exit(INTERRUPT_STATUS.load(Ordering::Relaxed));

@@ -76,8 +76,18 @@ impl Netns {
     }
 
     /// Runs `ip` inside the namespace with `arguments`, split at blanks, and returns what it printed.
+    ///
+    /// Not by `ip -n`, which mounts a /sys of its own: unmounting it again can take seconds on a busy machine.
     pub fn ip(&self, arguments: &str) -> Result<String> {
-        run(Command::new("ip").args(["-n", self.name()]).args(arguments.split_whitespace()))
+        self.run(|| run(Command::new("ip").args(arguments.split_whitespace())))
+    }
+
+    /// Asks for link `name`, by which the kernel takes in at once what has changed about it (`linkwatch_sync_dev`).
+    ///
+    /// Left to itself, a busy machine can leave a link without its queues, or as a bridge port disabled, for a second
+    /// after its carrier came.
+    pub fn settle(&self, name: &str) -> Result<()> {
+        self.ip(&format!("link show {name}")).map(drop)
     }
 
     /// Sets the sysctl `net/<key>` of the namespace; a key that this kernel does not have is no error.
@@ -101,7 +111,7 @@ impl Netns {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        guard::remove(&self.name);
+        guard::give_up(&self.name);
     }
 }
 

@@ -18,6 +18,8 @@ use crate::{Finished, Netns, Port, State, bounded, command::wait_until};
 
 /// Longest start, and longest end, of a bond.
 const LIMIT: Duration = Duration::from_secs(10);
+/// Exit code of `bond show` when there is no such bond; 1 when it does not answer in time.
+const NOT_RUNNING: i32 = 3;
 
 /// The command `bond`: what the environment variable `BOND_BIN` names, else the one built beside this program.
 pub fn binary() -> Result<PathBuf> {
@@ -39,7 +41,8 @@ pub fn built(name: &str) -> Result<PathBuf> {
 
 /// Runs `bond` inside `netns` with `arguments`, split at blanks, to its end.
 pub fn bond(netns: &Netns, arguments: &str) -> Result<Finished> {
-    bounded(netns.command(binary()?).args(arguments.split_whitespace()), LIMIT)
+    let binary = binary()?;
+    netns.run(|| bounded(Command::new(binary).args(arguments.split_whitespace()), LIMIT))
 }
 
 /// A `bond run` in a namespace, killed when it is dropped.
@@ -87,10 +90,11 @@ impl BondProcess {
 
     /// Its state, from `bond show -j`.
     pub fn show(&self) -> Result<State> {
-        let shown = bond(&self.netns, &format!("show {} -j", self.name))?;
-        ensure!(shown.code == Some(0), "bond show: {shown:?}; the bond said:\n{}", self.log());
-        serde_json::from_str(&shown.stdout)
-            .with_context(|| format!("unexpected state: {}", shown.stdout))
+        wait_until("bond show has an answer", LIMIT, || {
+            let (shown, state) = self.ask()?;
+            ensure!(shown.code != Some(NOT_RUNNING), "{shown:?}; the bond said:\n{}", self.log());
+            Ok(state)
+        })
     }
 
     /// Waits, within bounds, until its state satisfies `condition`, and returns that state.
@@ -100,17 +104,19 @@ impl BondProcess {
             if let Some(status) = self.child.try_wait()? {
                 bail!("bond ended with {status}");
             }
-            let shown = bond(&self.netns, &format!("show {} -j", self.name))?;
-            // No answer yet: exit code 3.
-            if shown.code == Some(3) {
-                return Ok(None);
-            }
-            let state: State =
-                serde_json::from_str(&shown.stdout).with_context(|| format!("{shown:?}"))?;
-            last = Some(state.clone());
-            Ok(condition(&state).then_some(state))
+            let (shown, state) = self.ask()?;
+            last = Some(shown);
+            Ok(state.filter(&condition))
         });
-        outcome.with_context(|| format!("last state: {last:#?}\nthe bond said:\n{}", self.log()))
+        outcome.with_context(|| format!("last answer: {last:?}\nthe bond said:\n{}", self.log()))
+    }
+
+    /// Asks once: what `bond show -j` did, and the state unless it had none.
+    fn ask(&self) -> Result<(Finished, Option<State>)> {
+        let shown = bond(&self.netns, &format!("show {} -j", self.name))?;
+        let state =
+            (shown.code == Some(0)).then(|| serde_json::from_str(&shown.stdout)).transpose();
+        Ok((shown.clone(), state.with_context(|| format!("unexpected state: {shown:?}"))?))
     }
 
     /// Waits until every slave is attached and has link.
@@ -129,14 +135,14 @@ impl BondProcess {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Its exit status, if it has ended.
-    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        Ok(self.child.try_wait()?)
+    /// Sends `signal`.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
 
     /// Sends `signal` and waits, within bounds, for the end.
     pub fn end(&mut self, signal: Signal) -> Result<ExitStatus> {
-        kill_process(Pid::from_child(&self.child), signal)?;
+        self.signal(signal)?;
         let child = &mut self.child;
         let ended =
             wait_until(&format!("bond ended after {signal:?}"), LIMIT, || Ok(child.try_wait()?));

@@ -30,6 +30,19 @@ enum Verb {
     Cleanup(cleanup::Args),
 }
 
+/// The error and its causes, leaving out those that the text has told already.
+fn once(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+        if told.is_empty() {
+            cause
+        } else if told.contains(&cause) {
+            told
+        } else {
+            format!("{told}: {cause}")
+        }
+    })
+}
+
 /// Runs the command with the process's arguments.
 ///
 /// Exit codes: 0 done, 1 error, 2 usage, 3 the bond is not running.
@@ -41,7 +54,7 @@ pub fn main() -> ExitCode {
         Verb::Cleanup(args) => cleanup::cleanup(&args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("bond: {error:#}");
+        eprintln!("bond: {}", once(&error));
         ExitCode::FAILURE
     })
 }

@@ -1,6 +1,6 @@
 //! `bond show`.
 
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -44,10 +44,10 @@ pub(super) fn show(args: &Args) -> anyhow::Result<ExitCode> {
     socket.read_to_string(&mut answer).context("the bond does not answer")?;
     let state: BondState =
         serde_json::from_str(&answer).context("the bond's answer is of another version")?;
-    if args.json {
-        println!("{}", serde_json::to_string(&state)?);
-    } else {
-        print!("{}", text::render(&state));
+    let view = if args.json { serde_json::to_string(&state)? + "\n" } else { text::render(&state) };
+    match std::io::stdout().write_all(view.as_bytes()) {
+        // The reader has seen enough: `bond show | head`.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        written => written.map(|()| ExitCode::SUCCESS).context("cannot write the state"),
     }
-    Ok(ExitCode::SUCCESS)
 }

@@ -26,12 +26,13 @@ pub(super) fn gratuitous_arp(mac: Mac, ip: Ipv4Addr) -> [u8; 42] {
 }
 
 /// An unsolicited neighbour advertisement (RFC 4861 section 7.2.6): from the address itself to all nodes, override set,
-/// with the target link-layer address option. An Ethernet frame without FCS.
-pub(super) fn unsolicited_na(mac: Mac, ip: Ipv6Addr) -> [u8; 86] {
+/// with the target link-layer address option. `router`: the host forwards on this netdev; without that flag its
+/// neighbours would take it off their list of default routers. An Ethernet frame without FCS.
+pub(super) fn unsolicited_na(mac: Mac, ip: Ipv6Addr, router: bool) -> [u8; 86] {
     const LENGTH: u16 = 32;
     let mut message = [0; LENGTH as usize];
     message[0] = 136; // neighbour advertisement; code and checksum zero
-    message[4] = 0x20; // override; not a router's, not solicited
+    message[4] = if router { 0xa0 } else { 0x20 }; // override; not solicited
     message[8..24].copy_from_slice(&ip.octets());
     message[24..26].copy_from_slice(&[2, 1]); // target link-layer address, in units of 8 bytes
     message[26..].copy_from_slice(&mac.0);
@@ -123,7 +124,7 @@ mod tests {
     #[test]
     fn unsolicited_na_bytes() {
         let ip: Ipv6Addr = "2001:db8::5".parse().unwrap();
-        let frame = unsolicited_na(MAC, ip);
+        let frame = unsolicited_na(MAC, ip, false);
         #[rustfmt::skip]
         let expected = [
             0x33, 0x33, 0, 0, 0, 1, 0x02, 0x11, 0x22, 0x33, 0x44, 0x55, 0x86, 0xdd,
@@ -139,9 +140,13 @@ mod tests {
 
     #[test]
     fn unsolicited_na_parses_and_its_checksum_holds() {
-        for ip in ["fe80::1", "2001:db8::5", "fd00:ffff:ffff:ffff:ffff:ffff:ffff:fffe"] {
+        for (ip, router) in [
+            ("fe80::1", false),
+            ("2001:db8::5", true),
+            ("fd00:ffff:ffff:ffff:ffff:ffff:ffff:fffe", false),
+        ] {
             let ip: Ipv6Addr = ip.parse().unwrap();
-            let frame = unsolicited_na(MAC, ip);
+            let frame = unsolicited_na(MAC, ip, router);
             let packet = ethernet(&frame);
             let Some(NetSlice::Ipv6(ipv6)) = &packet.net else { panic!("no IPv6") };
             assert_eq!(
@@ -151,11 +156,8 @@ mod tests {
             assert_eq!(ipv6.header().hop_limit(), 255);
             let Some(TransportSlice::Icmpv6(icmp)) = &packet.transport else { panic!("no ICMPv6") };
             assert!(icmp.is_checksum_valid(ip.octets(), ALL_NODES.octets()));
-            let header = icmpv6::NeighborAdvertisementHeader {
-                router: false,
-                solicited: false,
-                r#override: true,
-            };
+            let header =
+                icmpv6::NeighborAdvertisementHeader { router, solicited: false, r#override: true };
             assert_eq!(icmp.icmp_type(), Icmpv6Type::NeighborAdvertisement(header));
             assert_eq!(icmp.payload()[..16], ip.octets());
         }

@@ -1,5 +1,6 @@
 //! A running bond, and what makes it change.
 
+use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,7 +14,7 @@ use super::{BondError, announce, view};
 use crate::config::BondConfig;
 use crate::egress::Host;
 use crate::mode::{self, Decision, Policy};
-use crate::netlink::{Event, Events, Mac, Netlink};
+use crate::netlink::{Address, Event, Events, Mac, Netlink};
 use crate::poller::Worker;
 use crate::port::{PortSpec, StateFile};
 use crate::snapshot::{Snapshot, SnapshotCell};
@@ -109,6 +110,7 @@ impl Bond {
 
     pub(super) fn read_events(&mut self) -> Result<(), BondError> {
         let mut events = Vec::new();
+        let mut lost = false;
         self.events
             .read(|event| events.push(event))
             .map_err(BondError::io("cannot read link events"))?;
@@ -120,10 +122,11 @@ impl Bond {
                     }
                 }
                 Event::Removed { index, .. } => self.removed(index)?,
-                Event::Overrun => self.poll_carriers()?,
+                Event::Overrun => lost = true,
             }
         }
-        Ok(())
+        // Last: what is polled is newer than all that was queued.
+        if lost { self.poll_carriers() } else { Ok(()) }
     }
 
     /// The carrier poll: RTM_GETLINK makes the kernel tell at once what it may hold back for a second.
@@ -238,21 +241,26 @@ impl Bond {
             Ok(addresses) => addresses,
             Err(error) => return tracing::warn!("cannot announce {}: {error}", self.config.name),
         };
+        let router = is_ipv6_router(&self.config.name);
         let Some(attached) = &self.slot(active).attached else { return };
-        for address in addresses {
-            let sent = match address.ip {
-                std::net::IpAddr::V4(ip) => {
-                    attached.packet.send(&announce::gratuitous_arp(self.mac, ip))
-                }
-                std::net::IpAddr::V6(ip) => {
-                    attached.packet.send(&announce::unsolicited_na(self.mac, ip))
+        for Address { ip, .. } in addresses.into_iter().filter(|address| !address.tentative) {
+            let sent = match ip {
+                IpAddr::V4(ip) => attached.packet.send(&announce::gratuitous_arp(self.mac, ip)),
+                IpAddr::V6(ip) => {
+                    attached.packet.send(&announce::unsolicited_na(self.mac, ip, router))
                 }
             };
             if let Err(error) = sent {
-                tracing::warn!("cannot announce {}: {error}", address.ip);
+                tracing::warn!("cannot announce {ip}: {error}");
             }
         }
     }
+}
+
+/// Whether the host forwards IPv6 that arrives on this netdev.
+fn is_ipv6_router(name: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{name}/forwarding"))
+        .is_ok_and(|forwarding| forwarding.trim() != "0")
 }
 
 fn reason(name: &str, verdict: &Verdict) -> String {

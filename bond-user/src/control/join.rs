@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::BondError;
 use super::bond::Bond;
 use super::packet::PacketSocket;
-use super::slot::Attached;
+use super::slot::{Attached, Slot};
 use super::start::save;
 use crate::mode::Event;
 use crate::poller::{Command, Reply, SlavePort, Umem};
@@ -15,6 +15,8 @@ use crate::xsk::{BindMode, UmemId, XskMemory, XskRings};
 
 /// How long the kernel may take to let go of a closed socket's queue.
 const LET_GO: Duration = Duration::from_secs(5);
+/// Between two tries to take back a slave that could not be taken back.
+const RETRY: Duration = Duration::from_secs(1);
 
 impl Bond {
     /// Makes a netdev that was found fit a slave: settings, program, sockets, workers, first look.
@@ -57,6 +59,9 @@ impl Bond {
         applied.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let packet = PacketSocket::open(link.index)
             .map_err(BondError::io(format!("cannot open a packet socket on {}", link.name)))?;
+        packet
+            .all_multicast()
+            .map_err(BondError::io(format!("{} refuses to receive all multicast", link.name)))?;
         if applied.mac_refused {
             packet
                 .promiscuous()
@@ -180,21 +185,26 @@ impl Bond {
     /// Looks for slaves whose netdev is gone, and takes them in again when it is back by name.
     pub(super) fn take_back_slaves(&mut self) -> Result<(), BondError> {
         for slot in self.slot_ids() {
-            if self.slot(slot).attached.is_some() {
+            let Slot { name, attached, retry, .. } = self.slot(slot);
+            if attached.is_some() || Instant::now() < *retry {
                 continue;
             }
-            let name = self.slot(slot).name.clone();
+            let name = name.clone();
             if self.nl.link(&name)?.is_none() {
                 continue;
             }
             let result = self.take_back(slot, &name);
             let state = self.slot_mut(slot);
             match result {
-                Ok(()) => state.refused = None,
+                Ok(()) => {
+                    state.refused = None;
+                    tracing::info!("{name} is back");
+                }
                 Err(error @ (BondError::Worker { .. } | BondError::Deleted(_))) => {
                     return Err(error);
                 }
                 Err(error) => {
+                    state.retry = Instant::now() + RETRY;
                     let error = error.to_string();
                     if state.refused.as_ref() != Some(&error) {
                         tracing::warn!("{name} is back but cannot be a slave: {error}");
@@ -210,7 +220,6 @@ impl Bond {
         let candidate = Candidate::inspect(&mut self.nl, name)?;
         let first = crate::netlink::Link { mtu: self.mtu, ..candidate.link.clone() };
         candidate.check(&self.spec, &first)?;
-        tracing::info!("{name} is back");
         self.join(slot, &candidate)
     }
 }

@@ -1,4 +1,4 @@
-//! A packet socket on a slave: sends frames past the data path, and holds the slave in promiscuous mode.
+//! A packet socket on a slave: sends frames past the data path, and opens the slave's receive filter.
 
 use std::{
     io,
@@ -11,8 +11,9 @@ use rustix::net::{
     bind, send, socket_with,
 };
 
-/// `PACKET_MR_PROMISC` of linux/if_packet.h, as wide as the field it goes into.
+// linux/if_packet.h, as wide as the field they go into.
 const PACKET_MR_PROMISC: u16 = 1;
+const PACKET_MR_ALLMULTI: u16 = 2;
 const PACKET_MREQ_BYTES: libc::socklen_t = 16;
 const _: () = assert!(size_of::<libc::packet_mreq>() == PACKET_MREQ_BYTES as usize);
 const SOCKADDR_LL_BYTES: SocketAddrLen = 20;
@@ -42,12 +43,22 @@ impl PacketSocket {
         Ok(())
     }
 
-    /// Puts the netdev into promiscuous mode for as long as this socket lives (packet(7), PACKET_MR_PROMISC): the kernel
-    /// counts such memberships and takes this one back however the process ends.
+    /// Puts the netdev into promiscuous mode for as long as this socket lives.
     pub(super) fn promiscuous(&self) -> io::Result<()> {
+        self.join(PACKET_MR_PROMISC)
+    }
+
+    /// Lets the netdev receive all multicast for as long as this socket lives: the groups are joined on the bond, of
+    /// which the NIC's filter knows nothing.
+    pub(super) fn all_multicast(&self) -> io::Result<()> {
+        self.join(PACKET_MR_ALLMULTI)
+    }
+
+    /// packet(7), PACKET_ADD_MEMBERSHIP: the kernel counts memberships and takes this one back however the process ends.
+    fn join(&self, membership: u16) -> io::Result<()> {
         let request = libc::packet_mreq {
             mr_ifindex: self.ifindex,
-            mr_type: PACKET_MR_PROMISC,
+            mr_type: membership,
             mr_alen: 0,
             mr_address: [0; 8],
         };

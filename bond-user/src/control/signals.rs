@@ -1,10 +1,10 @@
-//! SIGINT and SIGTERM as something to poll.
+//! SIGINT, SIGTERM and SIGHUP (the terminal is gone) as something to poll.
 
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::BondError;
 
@@ -13,12 +13,12 @@ use super::BondError;
 pub(super) struct Signals(UnixStream);
 
 impl Signals {
-    /// From now on SIGINT and SIGTERM do not end the process.
+    /// From now on none of them ends the process.
     pub(super) fn new() -> Result<Self, BondError> {
         let wrap = |source| BondError::Io { what: "cannot catch signals".into(), source };
         let (read, write) = UnixStream::pair().map_err(wrap)?;
         read.set_nonblocking(true).map_err(wrap)?;
-        for signal in [SIGINT, SIGTERM] {
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
             let write = write.try_clone().map_err(wrap)?;
             signal_hook::low_level::pipe::register(signal, write).map_err(wrap)?;
         }

@@ -18,11 +18,13 @@ pub(super) struct Slot {
     pub(super) attached: Option<Attached>,
     /// Why the netdev could not be taken back, so that the log says it once.
     pub(super) refused: Option<String>,
+    /// When to try again.
+    pub(super) retry: Instant,
 }
 
 impl Slot {
     pub(super) fn new(name: String) -> Self {
-        Self { name, carrier: Carrier::new(), attached: None, refused: None }
+        Self { name, carrier: Carrier::new(), attached: None, refused: None, retry: Instant::now() }
     }
 
     /// ifindex of its netdev, while it is there.

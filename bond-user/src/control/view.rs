@@ -134,7 +134,6 @@ fn port(
         tx_packets: totals.tx_frames,
         tx_bytes: totals.tx_bytes,
         seam_copies: totals.seam_copies,
-        kicks_busy: totals.kicks_busy,
         kicks_down: totals.kicks_down,
         drops,
     }

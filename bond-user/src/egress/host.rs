@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use crate::config::{HOST_SUFFIX, XdpChoice};
 use crate::netlink::{Mac, Netlink, VethSpec};
 use crate::poller::{Queue, Umem};
-use crate::port::{Bound, Ethtool, PortError, Program, SHARED_UMEM, UNFINISHED};
+use crate::port::{Bound, Ethtool, PortError, Program, SHARED_UMEM, UNFINISHED, disable_ipv6};
 use crate::xsk::{
     BindMode, Frames, Geometry, PortId, SocketStats, UmemHandle, XskMemory, XskRings,
 };
@@ -91,6 +91,8 @@ impl Host {
         for end in [name, &self.port_name] {
             ethtool.set_offloads(end, &off).map_err(|errno| offload_error(end, errno))?;
         }
+        // Our end must not send router solicitations of its own to the host.
+        disable_ipv6(&self.port_name)?;
         let program =
             Program::attach(programs::HOST, &self.port_name, self.port_ifindex, XdpChoice::Auto)?;
         nl.set_up(self.port_ifindex)?;
@@ -139,6 +141,8 @@ impl Host {
         } else {
             nl.set_down(self.port_ifindex)?;
         }
+        // Asking makes the kernel act on it now; until then bond0's queueing discipline drops frames.
+        nl.carrier(self.ifindex)?;
         Ok(())
     }
 

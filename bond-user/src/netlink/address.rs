@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr};
 
 use netlink_packet_core::{DecodeError, parse_ip};
-use netlink_packet_route::address::AddressHeader;
+use netlink_packet_route::address::{AddressHeader, AddressHeaderFlags};
 
 use super::wire::attribute;
 
@@ -18,6 +18,8 @@ const IFA_LOCAL: u16 = 2;
 pub struct Address {
     pub ip: IpAddr,
     pub prefix_len: u8,
+    /// Not (yet) ours to use: duplicate address detection runs, or found another owner (RFC 4862).
+    pub tentative: bool,
 }
 
 impl Address {
@@ -37,7 +39,12 @@ impl Address {
         let ip = attribute(attributes, IFA_LOCAL).or_else(|| attribute(attributes, IFA_ADDRESS));
         match ip {
             Some(ip) if header.index == ifindex => {
-                Ok(Some(Self { ip: parse_ip(ip)?, prefix_len: header.prefix_len }))
+                let unsure = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed;
+                Ok(Some(Self {
+                    ip: parse_ip(ip)?,
+                    prefix_len: header.prefix_len,
+                    tentative: header.flags.intersects(unsure),
+                }))
             }
             _ => Ok(None),
         }

@@ -150,7 +150,7 @@ fn addresses_of_one_netdev_only() {
         assert_eq!(text, ["10.9.0.5/24", "10.9.1.1/32", "2001:db8::5/64"]);
         assert_eq!(
             nl.addresses(b.index).unwrap(),
-            [Address { ip: IpAddr::from([10, 9, 2, 1]), prefix_len: 24 }]
+            [Address { ip: IpAddr::from([10, 9, 2, 1]), prefix_len: 24, tentative: false }]
         );
     });
 }

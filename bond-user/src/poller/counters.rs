@@ -19,6 +19,8 @@ pub enum DropReason {
     NoUsableSlave,
     /// The tx ring stayed full after a kick.
     TxFull,
+    /// The driver dropped it: the peer's ring is full, or the carrier is lost.
+    DriverRefused,
     /// The slave left while the frame was on its way out.
     SlaveGone,
     /// The frame had to change UMEM and the other one had no free chunk.
@@ -29,10 +31,11 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in the order of the views.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::InactiveSlave,
         Self::NoUsableSlave,
         Self::TxFull,
+        Self::DriverRefused,
         Self::SlaveGone,
         Self::NoFreeFrame,
         Self::BadDescriptor,
@@ -45,6 +48,7 @@ impl DropReason {
             Self::InactiveSlave => "inactive_slave",
             Self::NoUsableSlave => "no_usable_slave",
             Self::TxFull => "tx_full",
+            Self::DriverRefused => "driver_refused",
             Self::SlaveGone => "slave_gone",
             Self::NoFreeFrame => "no_free_frame",
             Self::BadDescriptor => "bad_descriptor",
@@ -85,8 +89,6 @@ pub struct PortCounters {
     pub tx_bytes: Count,
     /// Frames copied into another UMEM to be sent here.
     pub seam_copies: Count,
-    /// Wake-ups answered with EBUSY or ENOBUFS.
-    pub kicks_busy: Count,
     /// Wake-ups answered with ENETDOWN or ENXIO.
     pub kicks_down: Count,
     drops: [Count; DropReason::ALL.len()],
@@ -176,8 +178,6 @@ pub struct Totals {
     pub tx_bytes: u64,
     /// Frames copied at the seam between two UMEMs.
     pub seam_copies: u64,
-    /// Wake-ups answered with EBUSY or ENOBUFS.
-    pub kicks_busy: u64,
     /// Wake-ups answered with ENETDOWN or ENXIO.
     pub kicks_down: u64,
     /// Drops, in the order of [`DropReason::ALL`].
@@ -193,7 +193,6 @@ impl Totals {
             sum.tx_frames += port.tx_frames.get();
             sum.tx_bytes += port.tx_bytes.get();
             sum.seam_copies += port.seam_copies.get();
-            sum.kicks_busy += port.kicks_busy.get();
             sum.kicks_down += port.kicks_down.get();
             for (sum, reason) in sum.drops.iter_mut().zip(DropReason::ALL) {
                 *sum += port.dropped(reason);

@@ -145,7 +145,7 @@ impl<R: Rings> Dataplane<R> {
         from_wire + from_host
     }
 
-    /// A wake-up is still owed to the kernel: the worker must not sleep.
+    /// A wake-up is still owed to the kernel: the worker must not sleep for long.
     pub fn owes_kick(&self) -> bool {
         self.queues().any(Queue::owes_kick)
     }

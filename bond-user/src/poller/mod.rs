@@ -38,10 +38,10 @@ pub type Descs = ArrayVec<Desc, BATCH>;
 pub enum Kick {
     /// Sent, or nothing to do.
     Done,
-    /// EAGAIN: the kernel stopped at its budget, or has no room; kick again.
+    /// The kernel stopped at its budget, or had no room: kick again.
     Again,
-    /// EBUSY or ENOBUFS: the driver dropped or deferred.
-    Busy,
+    /// The driver dropped one frame, and the kernel stopped after it: kick again.
+    Dropped,
     /// ENETDOWN or ENXIO: the netdev is down or gone.
     Down,
 }

@@ -4,7 +4,7 @@ use super::counters::{DropReason, PortCounters};
 use super::{BATCH, Batch, Descs, Kick, Rings, Umem};
 use crate::xsk::{PortId, UmemId};
 
-/// Wake-ups in a row that may end with EAGAIN before the rest waits for the next turn.
+/// Wake-ups in a row that do not get everything sent before the rest waits for the next turn.
 ///
 /// In copy mode the kernel sends at most 32 descriptors for one wake-up (`TX_BATCH_SIZE`, net/xdp/xsk.c)
 /// unless the socket's budget was raised; a full tx ring needs this many.
@@ -101,6 +101,8 @@ impl<R: Rings> Queue<R> {
         self.transmit(umem, batch, counters);
         if !batch.is_empty() {
             // The ring is full: let the kernel work it off, take back what it finished, try once more.
+            // Always with a kick: earlier ones may have found the netdev down.
+            self.kick_due = true;
             self.kick(umem, counters);
             self.complete(umem, counters);
             self.transmit(umem, batch, counters);
@@ -156,8 +158,8 @@ impl<R: Rings> Queue<R> {
         for _ in 0..KICKS_MAX {
             match self.rings.kick() {
                 Kick::Done => return,
-                Kick::Busy => return counters.kicks_busy.add(1),
                 Kick::Down => return counters.kicks_down.add(1),
+                Kick::Dropped => counters.drop(DropReason::DriverRefused, 1),
                 // Also when the completion ring is full: make room before the next try.
                 Kick::Again => self.complete(umem, counters),
             }

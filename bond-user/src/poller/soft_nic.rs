@@ -48,8 +48,12 @@ pub struct SoftNic {
     completion: VecDeque<Desc>,
     /// Frames put on the tx ring, in order, with what they carried at that time.
     sent: Vec<SoftFrame>,
-    /// What the next wake-ups answer.
+    /// What the next wake-ups answer, unless the next two say otherwise.
     pub answer: Kick,
+    /// Each wake-up drops one frame, as copy mode does when the driver refuses it.
+    pub refusing: bool,
+    /// A wake-up that answers `Done` finishes sending, as copy mode does.
+    pub sends_on_kick: bool,
     /// Wake-ups so far.
     pub kicks: u64,
 }
@@ -66,6 +70,8 @@ impl SoftNic {
             completion: VecDeque::with_capacity(slots),
             sent: Vec::new(),
             answer: Kick::Done,
+            refusing: false,
+            sends_on_kick: false,
             kicks: 0,
         }
     }
@@ -141,6 +147,12 @@ impl Rings for SoftNic {
 
     fn kick(&mut self) -> Kick {
         self.kicks += 1;
+        if self.refusing {
+            return if self.finish(1) == 1 { Kick::Dropped } else { Kick::Done };
+        }
+        if self.sends_on_kick && self.answer == Kick::Done {
+            self.finish(usize::MAX);
+        }
         self.answer
     }
 

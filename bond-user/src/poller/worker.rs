@@ -19,6 +19,8 @@ use crate::snapshot::SnapshotCell;
 const IDLE_TURNS: u32 = 128;
 /// Longest sleep: completions and counters are looked after at least this often.
 const SLEEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// The same while the kernel has not taken everything from a tx ring.
+const RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 /// How long a worker may take to answer a command before it counts as stuck.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -179,7 +181,7 @@ fn run<R: Rings + AsFd>(
         }
         let moved = plane.turn(snapshot.load());
         counters.worker.turns.add(1);
-        if moved > 0 || plane.owes_kick() {
+        if moved > 0 {
             idle = 0;
             continue;
         }
@@ -189,7 +191,8 @@ fn run<R: Rings + AsFd>(
             std::hint::spin_loop();
         } else {
             counters.worker.sleeps.add(1);
-            sleep.wait(&shared.wake)?;
+            let longest = if plane.owes_kick() { &RETRY } else { &SLEEP };
+            sleep.wait(&shared.wake, longest)?;
         }
     }
     Ok(plane)
@@ -212,11 +215,11 @@ impl Sleep {
         Ok(Self { epoll: set, events: Vec::with_capacity(1) })
     }
 
-    /// Waits for a frame, a command or the longest sleep.
-    fn wait(&mut self, wake: &OwnedFd) -> io::Result<()> {
+    /// Waits for a frame, a command or `longest`.
+    fn wait(&mut self, wake: &OwnedFd, longest: &Timespec) -> io::Result<()> {
         self.events.clear();
         let room = rustix::buffer::spare_capacity(&mut self.events);
-        match epoll::wait(&self.epoll, room, Some(&SLEEP)) {
+        match epoll::wait(&self.epoll, room, Some(longest)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

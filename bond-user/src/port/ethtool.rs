@@ -12,7 +12,8 @@ use rustix::{
 };
 
 /// Offloads that let a host hand down frames which a NIC would have to finish: checksums missing,
-/// several frames in one buffer, or one frame in pieces. A veth passes them on as they are.
+/// several frames in one buffer, one frame in pieces, or a VLAN tag beside the frame. A veth passes them on as they
+/// are, and XDP loses the tag.
 pub(crate) const UNFINISHED: &[&str] = &[
     "tx-checksum-ip-generic",
     "tx-checksum-sctp",
@@ -24,9 +25,12 @@ pub(crate) const UNFINISHED: &[&str] = &[
     "tx-udp-segmentation",
     "tx-sctp-segmentation",
     "tx-generic-segmentation",
+    "tx-vlan-hw-insert",
+    "tx-vlan-stag-hw-insert",
 ];
-/// Whatever merges received frames into larger ones, which generic XDP would then see.
-pub(super) const RX_MERGE: &[&str] = &["rx-gro", "rx-gro-hw", "rx-lro"];
+/// Whatever merges received frames into larger ones, which generic XDP would then see, or takes the VLAN tag off them.
+pub(crate) const RX_ALTERING: &[&str] =
+    &["rx-gro", "rx-gro-hw", "rx-lro", "rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
 
 // linux/ethtool.h
 const ETHTOOL_GDRVINFO: u32 = 0x03;
@@ -266,7 +270,7 @@ mod tests {
         in_netns(|| {
             let ethtool = veth();
             let before = run("ethtool -k v0");
-            let saved = ethtool.offloads("v0", RX_MERGE).unwrap();
+            let saved = ethtool.offloads("v0", RX_ALTERING).unwrap();
             ethtool.set_offloads("v0", &all(&saved, true)).unwrap();
             let on = run("ethtool -k v0");
             let changed: Vec<_> =

@@ -14,6 +14,7 @@ pub use error::PortError;
 pub use ethtool::Ethtool;
 pub(crate) use ethtool::UNFINISHED;
 pub use program::{Program, ProgramFailure, XdpMode};
+pub(crate) use settings::disable_ipv6;
 pub use settings::{Applied, Saved, SettingsError, Wanted};
 pub use share::{Bound, SHARED_UMEM, Share};
 pub use slave::{Candidate, Port, PortSpec};

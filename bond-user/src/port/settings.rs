@@ -5,7 +5,7 @@ use std::{fs, io, path::PathBuf};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::ethtool::{Ethtool, Offloads, RX_MERGE};
+use super::ethtool::{Ethtool, Offloads, RX_ALTERING};
 use crate::netlink::{Address, Link, Mac, Netlink, NetlinkError};
 
 /// The settings a slave had before it joined the bond. Write it to the state file, then [`Saved::apply`].
@@ -57,7 +57,7 @@ impl Saved {
     /// Reads what [`Saved::apply`] may change. Changes nothing.
     pub fn read(nl: &mut Netlink, link: &Link) -> Result<Self, SettingsError> {
         let name = link.name.clone();
-        let offloads = Ethtool::new().and_then(|e| e.offloads(&name, RX_MERGE)).or_else(
+        let offloads = Ethtool::new().and_then(|e| e.offloads(&name, RX_ALTERING)).or_else(
             |errno| match errno {
                 Errno::OPNOTSUPP => Ok(Offloads::new()),
                 errno => Err(SettingsError::Offloads { op: "read", name: name.clone(), errno }),
@@ -178,6 +178,12 @@ fn set_mac(nl: &mut Netlink, ifindex: u32, mac: Mac) -> Result<(), NetlinkError>
 /// The driver cannot or may not set its address; EPERM is not among these, it is the caller's lack of CAP_NET_ADMIN.
 fn is_refusal(error: &NetlinkError) -> bool {
     matches!(error.errno(), Some(Errno::OPNOTSUPP | Errno::ADDRNOTAVAIL | Errno::INVAL))
+}
+
+/// Keeps IPv6 off a netdev of ours, which would otherwise talk on it by itself.
+pub(crate) fn disable_ipv6(name: &str) -> Result<(), SettingsError> {
+    let switch = Ipv6Switch::of(name);
+    if switch.read()?.is_some() { switch.write(true) } else { Ok(()) }
 }
 
 /// `net.ipv6.conf.NAME.disable_ipv6` in the calling thread's network namespace. Setting it drops the link-local

@@ -185,8 +185,9 @@ impl Rings for XskRings {
         }
         // Not through xsk-rs: its wake-up hides these answers.
         match rustix::net::send(self.as_fd(), &[], SendFlags::DONTWAIT) {
-            Err(Errno::AGAIN) => Kick::Again,
-            Err(Errno::BUSY | Errno::NOBUFS) => Kick::Busy,
+            // In copy mode: "SKB completed but not sent" (`__xsk_generic_xmit`, net/xdp/xsk.c).
+            Err(Errno::BUSY) if self.mode == BindMode::Copy => Kick::Dropped,
+            Err(Errno::AGAIN | Errno::BUSY | Errno::NOBUFS) => Kick::Again,
             Err(Errno::NETDOWN | Errno::NXIO) => Kick::Down,
             // The man page knows no other error of a zero-length send; the frames stay on the ring.
             Ok(_) | Err(_) => Kick::Done,
