@@ -23,7 +23,7 @@ pub(crate) struct VmArgs {
     /// Run the tests whose names contain one of these; all, unless said
     tests: Vec<String>,
     /// Seconds after which the machine is switched off
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(10..=3600))]
+    #[arg(long, default_value_t = 420, value_parser = clap::value_parser!(u64).range(10..=3600))]
     limit: u64,
     /// Print all that the machine writes on its console
     #[arg(long, short)]

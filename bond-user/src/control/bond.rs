@@ -58,6 +58,7 @@ impl Bond {
                 self.check_workers()?;
                 // Waiting events first: one that is older than the poll must not overrule it.
                 self.read_events()?;
+                self.reopen_sockets()?;
                 self.poll_carriers()?;
                 self.take_back_slaves()?;
                 next_poll = now + self.config.miimon;
@@ -122,7 +123,7 @@ impl Bond {
                 Event::Link(link) if link.index == self.host.ifindex => self.adopt_mac(link.mac),
                 Event::Link(link) => {
                     if let Some(slot) = self.slot_of(link.index) {
-                        self.evidence(slot, link.carrier, Source::Event)?;
+                        self.look(slot, link.carrier, Source::Event)?;
                     }
                 }
                 Event::Removed { index, .. } => self.removed(index)?,
@@ -138,7 +139,7 @@ impl Bond {
         for slot in self.slot_ids() {
             let Some(ifindex) = self.slot(slot).ifindex() else { continue };
             match self.nl.carrier(ifindex)? {
-                Some(carrier) => self.evidence(slot, carrier, Source::Poll)?,
+                Some(carrier) => self.look(slot, carrier, Source::Poll)?,
                 None => self.removed(ifindex)?,
             }
         }
@@ -157,7 +158,19 @@ impl Bond {
         Ok(())
     }
 
-    /// One look at a slave's carrier, from wherever.
+    /// One look at the carrier of a slave that is there.
+    fn look(&mut self, slot: u8, carrier: bool, source: Source) -> Result<(), BondError> {
+        let state = self.slot(slot);
+        if carrier && state.attached.as_ref().is_some_and(|attached| attached.closed.is_some()) {
+            return Ok(()); // Without sockets it cannot be used: the next poll looks again.
+        }
+        let lost = state.carrier.up() && !carrier;
+        self.evidence(slot, carrier, source)?;
+        // By now frames go another way.
+        if lost { self.recycle(slot) } else { Ok(()) }
+    }
+
+    /// What is known of a slave's carrier, from wherever.
     pub(super) fn evidence(
         &mut self,
         slot: u8,

@@ -14,6 +14,8 @@ use crate::port::{Candidate, Port, PortError, RunLock, SHARED_UMEM, Saved, Share
 use crate::watch::Source;
 use crate::xsk::{BindMode, UmemId, XskMemory, XskRings};
 
+/// How long the kernel may take to let go of a closed socket's queue.
+const LET_GO: Duration = Duration::from_secs(5);
 /// Between two tries to take back a slave that could not be taken back.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -100,7 +102,7 @@ impl Bond {
         let receive = self.snapshot.receive.contains(slot);
         let gates = port.set_receive(receive).and_then(|()| port.open_gates());
         if let Err(error) = gates {
-            self.call_back(slot, port.bound.mode)?;
+            self.close(slot, port.bound.mode)?;
             return Err(error.into());
         }
         Ok(Attached {
@@ -109,6 +111,7 @@ impl Bond {
             mac: if applied.mac_refused { link.mac } else { self.mac },
             packet,
             promisc: applied.mac_refused,
+            closed: None,
         })
     }
 
@@ -131,11 +134,61 @@ impl Bond {
         let Some(attached) = self.slot_mut(slot).attached.take() else { return Ok(()) };
         let ifindex = attached.port.ifindex;
         self.slave_claims.retain(|(claimed, _)| *claimed != ifindex);
-        self.call_back(slot, attached.port.bound.mode)
+        self.close(slot, attached.port.bound.mode)
     }
 
-    /// Takes a slave's queues and frames back from the workers.
-    fn call_back(&self, slot: u8, mode: BindMode) -> Result<(), BondError> {
+    /// The slave has no carrier: closes its sockets and takes its frames back, until [`Self::reopen_sockets`].
+    ///
+    /// Without a carrier some drivers complete nothing in zero-copy mode: the frames stay on the NIC's ring, and
+    /// come out as soon as it sends again, which may be much later. In copy mode the kernel drops them itself.
+    pub(super) fn recycle(&mut self, slot: u8) -> Result<(), BondError> {
+        match &mut self.slot_mut(slot).attached {
+            Some(attached) if attached.port.bound.mode == BindMode::ZeroCopy => {
+                attached.closed = Some(Instant::now());
+                self.close(slot, BindMode::ZeroCopy)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens what [`Self::recycle`] closed, once the kernel has let go of it. Until then such a slave stays down.
+    pub(super) fn reopen_sockets(&mut self) -> Result<(), BondError> {
+        for slot in self.slot_ids() {
+            let Some(attached) = &mut self.slot_mut(slot).attached else { continue };
+            let Some(since) = attached.closed else { continue };
+            match attached.port.reopen() {
+                Ok(shares) => {
+                    attached.closed = None;
+                    self.hand_out(slot, shares)?;
+                    self.open_gates(slot)?;
+                }
+                Err(error) if since.elapsed() > LET_GO => self.expel(slot, &error)?,
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn open_gates(&mut self, slot: u8) -> Result<(), BondError> {
+        let Some(attached) = &mut self.slot_mut(slot).attached else { return Ok(()) };
+        Ok(attached.port.open_gates().map_err(PortError::from)?)
+    }
+
+    /// Gives a slave up for now: its netdev is put back as it was, and joins anew when that works.
+    fn expel(&mut self, slot: u8, error: &PortError) -> Result<(), BondError> {
+        let name = self.slot(slot).name.clone();
+        tracing::warn!("{name}: cannot open its sockets anew: {error}");
+        self.leave(slot)?;
+        if let Some(saved) = self.state_file.slaves.iter().find(|saved| saved.name == name) {
+            for error in saved.restore(&mut self.nl) {
+                tracing::warn!("{error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes a slave's sockets, which are bound in `mode`, and takes its frames back.
+    fn close(&self, slot: u8, mode: BindMode) -> Result<(), BondError> {
         let own_umem: Option<UmemId> =
             (mode == BindMode::ZeroCopy).then_some(SHARED_UMEM + 1 + slot);
         for worker in 0..self.workers.len() {

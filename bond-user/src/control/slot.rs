@@ -53,4 +53,6 @@ pub(super) struct Attached {
     /// For what the control thread sends itself. Holds promiscuous mode, if that is needed.
     pub(super) packet: PacketSocket,
     pub(super) promisc: bool,
+    /// Since when its sockets are closed, to be opened anew.
+    pub(super) closed: Option<Instant>,
 }

@@ -48,10 +48,10 @@ impl Bound {
     }
 }
 
-/// What is needed to bind one slave.
+/// What is needed to bind one slave, and to bind it again.
 #[derive(Debug)]
-pub(super) struct BindSpec<'a> {
-    pub(super) ifname: &'a str,
+pub(super) struct BindSpec {
+    pub(super) ifname: String,
     pub(super) slot: u8,
     pub(super) queues: u32,
     pub(super) choice: BindChoice,
@@ -59,10 +59,10 @@ pub(super) struct BindSpec<'a> {
     pub(super) xdp: XdpMode,
     pub(super) geometry: Geometry,
     /// The shared UMEM of each worker.
-    pub(super) shared: &'a [UmemHandle],
+    pub(super) shared: Vec<UmemHandle>,
 }
 
-impl BindSpec<'_> {
+impl BindSpec {
     /// Zero-copy where it may and can be, else copy, unless that was ruled out.
     pub(super) fn bind(&self) -> Result<(Bound, Vec<Share>), PortError> {
         let able = self.features.zero_copy && self.xdp == XdpMode::Native;
@@ -77,7 +77,7 @@ impl BindSpec<'_> {
         }
     }
 
-    fn bind_mode(&self, mode: BindMode) -> Result<(Bound, Vec<Share>), PortError> {
+    pub(super) fn bind_mode(&self, mode: BindMode) -> Result<(Bound, Vec<Share>), PortError> {
         let mut sockets = Vec::new();
         let mut shares = Vec::new();
         for worker in 0..self.shared.len() {
@@ -110,7 +110,7 @@ impl BindSpec<'_> {
         let id = umem.as_ref().map_or(SHARED_UMEM, |(id, _)| *id);
         let mut queues = Vec::new();
         for queue in mine() {
-            let rings = XskRings::bind(self.ifname, queue, &handle, self.geometry, mode)?;
+            let rings = XskRings::bind(&self.ifname, queue, &handle, self.geometry, mode)?;
             sockets.push((queue, rings.stats()));
             let fill = self.geometry.rx_ring as usize;
             queues.push(Queue::new(rings, PortId::slave(self.slot), id, fill));

@@ -115,6 +115,7 @@ pub struct Port {
     pub program: Program,
     /// Its sockets; the workers own the rings.
     pub bound: Bound,
+    spec: BindSpec,
 }
 
 impl Port {
@@ -133,17 +134,30 @@ impl Port {
         let Candidate { link, features, queues } = candidate;
         let program = Program::attach(programs::SLAVE, &link.name, link.index, spec.xdp)?;
         let bind = BindSpec {
-            ifname: &link.name,
+            ifname: link.name.clone(),
             slot,
             queues: *queues,
             choice: spec.bind,
             features: Features { zero_copy: features.zero_copy && spec.zero_copy, ..*features },
             xdp: program.mode(),
             geometry: spec.geometry,
-            shared,
+            shared: shared.to_vec(),
         };
         let (bound, shares) = bind.bind()?;
-        Ok((Self { ifindex: link.index, queues: *queues, program, bound }, shares))
+        Ok((Self { ifindex: link.index, queues: *queues, program, bound, spec: bind }, shares))
+    }
+
+    /// Opens its sockets anew, in the same mode, after all were closed. The program stays.
+    ///
+    /// Frames are redirected only after [`Self::open_gates`].
+    ///
+    /// # Errors
+    /// [`PortError`], with nothing left bound; for a while after closing that is to be expected, as the kernel lets
+    /// go of a queue a little later than of its socket (`xp_release_deferred`, net/xdp/xsk_buff_pool.c).
+    pub fn reopen(&mut self) -> Result<Vec<Share>, PortError> {
+        let (bound, shares) = self.spec.bind_mode(self.bound.mode)?;
+        self.bound = bound;
+        Ok(shares)
     }
 
     /// From now on the program redirects into the sockets.

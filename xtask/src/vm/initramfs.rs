@@ -106,7 +106,9 @@ fn decompress(path: &Path) -> Result<Vec<u8>> {
         _ => return fs::read(path).with_context(|| format!("cannot read {}", path.display())),
     };
     let unpacked = command(program).arg("-dc").arg(path).output();
-    let unpacked = unpacked.with_context(|| format!("cannot start {program}"))?;
+    let unpacked = unpacked.with_context(|| {
+        format!("cannot start {program}, which the kernel's modules are packed with")
+    })?;
     if !unpacked.status.success() {
         bail!("{program} cannot unpack {}: {}", path.display(), unpacked.status);
     }

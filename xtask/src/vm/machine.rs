@@ -10,6 +10,7 @@
 use std::{
     collections::VecDeque,
     io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
@@ -18,6 +19,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::{packages::Parts, qmp::Qmp};
 
@@ -49,7 +51,11 @@ impl Machine<'_> {
     /// Boots, runs the tests whose names contain one of `tests`, and prints how each ended.
     pub(super) fn run(&self, tests: &[String], limit: Duration, verbose: bool) -> Result<Outcome> {
         let qmp = self.scratch.join("qmp");
-        let mut child = Running(self.qemu(tests, &qmp)?.spawn().context("cannot start QEMU")?);
+        let mut qemu = self.qemu(tests, &qmp)?;
+        let die_with_us = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
+        // SAFETY: between fork and exec it makes one system call and allocates nothing.
+        unsafe { qemu.pre_exec(die_with_us) };
+        let mut child = Running(qemu.spawn().context("cannot start QEMU")?);
         let stdout = child.0.stdout.take().context("no console")?;
         let mut console = Console {
             lines: follow(stdout),

@@ -12,13 +12,13 @@ use serde_json::Value;
 use crate::{Test, nics::Cables, traffic::audit};
 
 /// Pulls of a cable, for each bond.
-const PULLS: usize = 5;
+const PULLS: usize = 9;
 /// Between two pings.
 const PERIOD: Duration = Duration::from_millis(5);
 /// The emulated machine is slow.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a state of the cables is kept: a reply that takes longer than that is lost.
-const DWELL: Duration = Duration::from_millis(700);
+const DWELL: Duration = Duration::from_millis(500);
 
 pub(crate) fn tests() -> Vec<Test> {
     let rows = [("virtio+virtio", [0, 1]), ("igb+igb", [2, 3])];
@@ -37,8 +37,8 @@ fn beside_the_kernel(numbers: [u8; 2]) -> Result<()> {
     println!("@note outage in ms, bond, miimon 10: {}", list(&ours));
     let kernels = kernels(&cables)?;
     println!("@note outage in ms, kernel, miimon 100: {}", list(&kernels));
-    let (ours, kernels) = (mean(&ours), mean(&kernels));
-    println!("@note mean {ours:.1} ms, kernel {kernels:.1} ms: ratio {:.2}", ours / kernels);
+    let (ours, kernels) = (median(ours), median(kernels));
+    println!("@note median {ours:.1} ms, kernel {kernels:.1} ms: ratio {:.2}", ours / kernels);
     ensure!(ours < kernels, "the kernel's bond is sooner back: {kernels:.1} ms, ours {ours:.1} ms");
     Ok(())
 }
@@ -122,8 +122,9 @@ fn list(outages: &[Duration]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// In milliseconds.
-#[expect(clippy::cast_precision_loss, reason = "a handful")]
-fn mean(outages: &[Duration]) -> f64 {
-    outages.iter().sum::<Duration>().as_secs_f64() * 1e3 / outages.len() as f64
+/// In milliseconds. Not the mean: once in a while igb resets itself on carrier loss and holds the kernel's rtnl lock
+/// meanwhile, which delays whoever learns of the loss by half a second in this machine.
+fn median(mut outages: Vec<Duration>) -> f64 {
+    outages.sort();
+    outages[outages.len() / 2].as_secs_f64() * 1e3
 }

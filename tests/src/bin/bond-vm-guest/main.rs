@@ -7,6 +7,7 @@ mod carrier;
 mod copies;
 mod failover;
 mod nics;
+mod rebind;
 mod traffic;
 
 use std::{
@@ -66,7 +67,7 @@ fn run(filter: &[String]) {
 }
 
 fn tests() -> impl Iterator<Item = Test> {
-    traffic::tests().into_iter().chain(failover::tests()).chain(carrier::tests())
+    [traffic::tests(), failover::tests(), carrier::tests(), rebind::tests()].into_iter().flatten()
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {

@@ -96,10 +96,10 @@ pub(crate) fn wait_home() -> Result<()> {
 }
 
 /// Moves the NIC with the MAC of `port` to where and what that is called.
-fn deal(port: &Port) -> Result<()> {
-    let links = links()?;
-    let link = links.iter().find(|link| mac(link) == Some(port.mac));
-    let link = link.with_context(|| format!("no NIC {}", port.mac))?;
+pub(crate) fn deal(port: &Port) -> Result<()> {
+    let link = wait_until(&format!("NIC {} is home", port.mac), PATIENCE, || {
+        Ok(links()?.into_iter().find(|link| mac(link) == Some(port.mac)))
+    })?;
     let name = link["ifname"].as_str().context("a link without a name")?;
     let (netns, new_name) = (port.netns.name(), &port.name);
     ip(&format!("link set {name} down"))?;
