@@ -148,7 +148,7 @@ pub struct Failover {
     pub to: Option<String>,
     /// Why.
     pub reason: String,
-    /// From the evidence's arrival to workers and XDP programs acting on it, in us.
+    /// From reading the evidence to having told workers and XDP programs, in us.
     pub took_us: u64,
     /// When, UTC, RFC 3339.
     pub at: String,

@@ -12,9 +12,13 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::Netns;
+
+/// Room for some thousand replies.
+const RECEIVE_BUFFER: usize = 8 << 20;
 
 const PATIENCE: Duration = Duration::from_millis(20);
 const ICMP_HEADER: usize = 8;
@@ -142,6 +146,7 @@ impl EchoServer {
     pub fn udp(netns: &Netns, address: SocketAddrV4) -> Result<Self> {
         let socket = netns
             .run(|| UdpSocket::bind(address).with_context(|| format!("binding to {address}")))?;
+        set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -204,6 +209,8 @@ impl Transport {
 
 fn connect(kind: Type, protocol: Protocol, server: SocketAddrV4) -> Result<Socket> {
     let socket = Socket::new(Domain::IPV4, kind, Some(protocol))?;
+    // What this machine is late to read is not the bond's loss.
+    set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER)?;
     socket.connect(&server.into()).with_context(|| format!("connecting to {server}"))?;
     Ok(socket)
 }

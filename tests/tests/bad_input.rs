@@ -51,6 +51,11 @@ fn an_interface_that_cannot_be_a_slave() -> Result<()> {
     refused("eth0 --iface eth0,eth1", &["eth0", "another name"])?;
     assert_refused(&wire.host, "bond0", USAGE, &["--iface"])?;
 
+    wire.host.ip("address add 10.9.0.1/24 dev eth1")?;
+    wire.host.ip("route add default via 10.9.0.254")?;
+    refused("bond0 --iface eth0,eth1", &["eth1 carries the default route", "--force"])?;
+    wire.host.ip("address flush dev eth1")?;
+
     wire.host.ip("link set eth1 mtu 1400")?;
     refused("bond0 --iface eth0,eth1", &["eth1 has MTU 1400", "ip link set eth1 mtu 1500"])?;
     wire.host.ip("link set eth1 mtu 1500")?;
@@ -99,6 +104,7 @@ fn options_that_this_machine_cannot_serve() -> Result<()> {
     run("--primary eth9", ERROR, &["eth9 is not among the slaves", "eth0"])?;
     run("--primary eth0 --mode balance-rr", ERROR, &["--primary", "active-backup"])?;
     run("--miimon 0", ERROR, &["miimon 0", "1 ms or more"])?;
+    run("--miimon 60001", USAGE, &["60001", "60000"])?;
     run("--mac 01:00:5e:00:00:01", ERROR, &["01:00:5e:00:00:01", "unicast"])?;
     for xdp_mode in ["auto", "native", "generic"] {
         let arguments = format!("--bind-mode zero-copy --xdp-mode {xdp_mode}");

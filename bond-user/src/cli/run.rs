@@ -25,7 +25,7 @@ pub(super) struct Args {
     #[arg(long, default_value = "active-backup")]
     mode: Mode,
     /// Carrier poll interval in ms; link events are followed at once beside it
-    #[arg(long, default_value_t = 10, value_name = "MS")]
+    #[arg(long, default_value_t = 10, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=60_000))]
     miimon: u64,
     /// Preferred slave of active-backup: active whenever its link is up
     #[arg(long, value_name = "IF")]
@@ -48,6 +48,9 @@ pub(super) struct Args {
     /// CPUs to pin the workers to [default: the first ones this process may use]
     #[arg(long, value_delimiter = ',', value_name = "CPU,CPU")]
     cores: Vec<usize>,
+    /// Take a slave even if it carries the default route, and the machine's network with it
+    #[arg(long)]
+    force: bool,
     /// How workers wait for frames: asleep when idle, or never
     #[arg(long, value_enum, default_value_t = Waiting::Adaptive)]
     poll: Waiting,
@@ -94,6 +97,7 @@ impl Args {
                 Bind::Copy => BindChoice::Copy,
             },
             queues: self.queues,
+            force: self.force,
             cores: self.cores,
             poll: match self.poll {
                 Waiting::Adaptive => Poll::Adaptive,

@@ -59,6 +59,8 @@ pub struct BondConfig {
     pub bind: BindChoice,
     /// Number of workers, and of bond0's queues; one a core if not given.
     pub queues: Option<u32>,
+    /// Take slaves that carry a default route.
+    pub force: bool,
     /// CPUs of the workers; the first ones this process may use if empty.
     pub cores: Vec<usize>,
     /// How workers wait.

@@ -12,6 +12,7 @@ fn config() -> BondConfig {
         xdp: XdpChoice::Auto,
         bind: BindChoice::Auto,
         queues: None,
+        force: false,
         cores: Vec::new(),
         poll: Poll::Adaptive,
     }

@@ -291,6 +291,6 @@ fn is_ipv6_router(name: &str) -> bool {
 }
 
 fn reason(name: &str, verdict: &Verdict) -> String {
-    let what = if verdict.up { "carrier is back" } else { "no carrier" };
+    let what = if verdict.up { "has carrier" } else { "no carrier" };
     format!("{name}: {what}, seen by {}", verdict.source)
 }

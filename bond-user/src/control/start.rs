@@ -114,6 +114,21 @@ pub(super) fn save(state_file: &StateFile) -> Result<(), BondError> {
     state_file.save().map_err(BondError::io("cannot write the state file"))
 }
 
+/// Whether a default route of this network namespace goes through the netdev.
+fn carries_default_route(name: &str) -> bool {
+    // proc(5): route has the name first, then destination; ipv6_route the destination and its prefix first, the name last.
+    let routes = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let v4 = routes("/proc/net/route").lines().any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.len() > 7 && fields[0] == name && fields[1] == "00000000" && fields[7] == "00000000"
+    });
+    let v6 = routes("/proc/net/ipv6_route").lines().any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.len() == 10 && fields[9] == name && fields[1] == "00" && fields[0] == "0".repeat(32)
+    });
+    v4 || v6
+}
+
 impl Plan {
     fn make(config: BondConfig, nl: &mut Netlink) -> Result<Self, BondError> {
         let available: Vec<usize> =
@@ -124,6 +139,11 @@ impl Plan {
             .iter()
             .map(|name| Candidate::inspect(nl, name))
             .collect::<Result<Vec<_>, PortError>>()?;
+        if !config.force
+            && let Some(name) = config.slaves.iter().find(|name| carries_default_route(name))
+        {
+            return Err(PortError::DefaultRoute(name.clone()).into());
+        }
         Host::check(nl, &config.name)?;
         let zero_copy = config.bind != BindChoice::Copy
             && config.xdp != XdpChoice::Generic

@@ -30,6 +30,11 @@ pub enum PortError {
         /// Program id.
         program: u32,
     },
+    /// Taking it would cut the machine off.
+    #[error(
+        "{0} carries the default route: as a slave it would take the network away from this machine until the bond has its addresses and routes; use --force if that is what you want"
+    )]
+    DefaultRoute(String),
     /// Another process of ours has it.
     #[error("{0} is a slave of another running bond")]
     ClaimedByOther(String),

@@ -24,13 +24,13 @@ const LAST_REPLY: Duration = Duration::from_millis(200);
 #[derive(Args, Debug)]
 pub(super) struct LabArgs {
     /// Lab: leave it up after the story, and print the commands to play with
-    #[arg(long)]
+    #[arg(long, conflicts_with = "iface")]
     hold: bool,
     /// Lab: print one JSON object on standard output, and nothing else
-    #[arg(long)]
+    #[arg(long, conflicts_with = "iface")]
     json: bool,
     /// Lab: pings a second
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=1000))]
+    #[arg(long, conflicts_with = "iface", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=1000))]
     rate: u32,
 }
 
