@@ -68,7 +68,7 @@ impl SnapshotCell {
     /// Replaces the snapshot. Only the control thread does so, which makes the order of snapshots
     /// the order of its decisions.
     pub fn publish(&self, snapshot: Snapshot) {
-        // Release: who sees the snapshot sees what was done before it, such as the map updates.
+        // Release: who sees the snapshot sees what was done before it, such as a slave taken in.
         self.0.store(snapshot.to_word(), Ordering::Release);
     }
 
@@ -153,7 +153,7 @@ mod loom_tests {
     fn whole_in_order_and_after_what_came_before() {
         loom::model(|| {
             let cell = Arc::new(SnapshotCell::new(snapshot(0)));
-            // Stands for the maps that the control thread writes before it publishes.
+            // Stands for what the control thread did before it publishes.
             let map = Arc::new(AtomicU32::new(0));
             let control = {
                 let (cell, map) = (cell.clone(), map.clone());

@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 use crate::{Finished, Netns, Port, State, bounded, command::wait_until};
 
 /// Longest start, and longest end, of a bond.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 /// Exit code of `bond show` when there is no such bond; 1 when it does not answer in time.
 const NOT_RUNNING: i32 = 3;
 

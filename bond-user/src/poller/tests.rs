@@ -367,7 +367,7 @@ proptest! {
 
     /// Whatever happens around it, the frames add up, and nothing goes to a slave that is not usable.
     #[test]
-    fn frames_always_add_up(steps in prop::collection::vec(step(), 1..60)) {
+    fn frames_always_add_up(steps in prop::collection::vec(step(), 1..if cfg!(miri) { 12 } else { 60 })) {
         let mut bench = Bench::new(3);
         let mut snapshot = active_backup(Some(0));
         for step in steps {
@@ -391,7 +391,7 @@ proptest! {
     /// With room everywhere, every frame comes out exactly once, on either path.
     #[test]
     fn nothing_is_lost_below_capacity(
-        bursts in prop::collection::vec((0..32usize, 0..32usize, 0..32usize), 1..40),
+        bursts in prop::collection::vec((0..32usize, 0..32usize, 0..32usize), 1..if cfg!(miri) { 6 } else { 40 }),
         packets in 1..5u16,
     ) {
         let mut bench = Bench::new(2);

@@ -17,6 +17,8 @@ use super::{
 const HOST: &str = "10.3.3.120";
 /// How long each state of the cables is kept.
 const DWELL: Duration = Duration::from_secs(1);
+/// Longest that a slave may take to be back once its cable is plugged in: the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// A reply that takes longer is lost.
 const LAST_REPLY: Duration = Duration::from_millis(200);
 
@@ -142,7 +144,7 @@ impl Lab {
 
         cable.plug()?;
         timeline.at(pull.until, Tone::Action, "it is plugged in again");
-        let back = wait_until("every slave is up", DWELL, || {
+        let back = wait_until("every slave is up", PATIENCE, || {
             let state = self.bond.show()?;
             let role = state.slave(&pull.slave).map(|slave| slave.state.clone());
             Ok(role.filter(|_| state.is_whole()))
