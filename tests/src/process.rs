@@ -149,7 +149,15 @@ impl BondProcess {
     }
 
     /// Ends it as a service manager does; anything but exit code 0 is an error.
+    ///
+    /// Before, the frames of every UMEM must be free or wait to receive, and add up.
     pub fn stop(mut self) -> Result<()> {
+        wait_until("all frames are back", LIMIT, || {
+            let state = self.show()?;
+            let mut umems = state.workers.iter().flat_map(|worker| &worker.umems);
+            Ok(umems.all(|umem| umem.free + umem.fill == umem.total).then_some(()))
+        })
+        .with_context(|| format!("the last state: {:?}", self.show().map(|state| state.workers)))?;
         let status = self.end(Signal::TERM)?;
         ensure!(status.code() == Some(0), "bond ended with {status}; it said:\n{}", self.log());
         Ok(())

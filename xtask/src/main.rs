@@ -29,7 +29,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    let done = match Verb::parse() {
+    let done = match Verb::parse_from(run::ours_first(std::env::args_os())) {
         Verb::Setup(args) => setup::setup(&args),
         Verb::Run(args) => setup::ensure(Need::Build).and_then(|()| run::run(args)),
         Verb::Test(args) => test::test(&args),

@@ -6,13 +6,13 @@ mod timeline;
 
 use std::{
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use bond_tests::Switch;
 use clap::Args;
 use serde_json::Value;
@@ -21,8 +21,10 @@ use crate::command::{command, is_root};
 
 /// Names the `bond` to run; nothing is built then.
 const BOND_BIN: &str = "BOND_BIN";
-/// The options that clap must see before it takes all the rest for `bond run`.
-const OURS: [&str; 7] = ["--iface", "-i", "--mode", "--xdp-mode", "--hold", "--json", "--rate"];
+/// Options that are ours, and take a value.
+const VALUED: [&str; 5] = ["--iface", "-i", "--mode", "--xdp-mode", "--rate"];
+/// Options that are ours, and take none.
+const FLAGS: [&str; 2] = ["--hold", "--json"];
 
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
@@ -37,7 +39,7 @@ pub(crate) struct RunArgs {
     xdp_mode: Option<String>,
     #[command(flatten)]
     lab: lab::LabArgs,
-    /// Any other options of `bond run`, after all of these
+    /// Any other options of `bond run` (see `bond run --help`)
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "BOND_OPTIONS")]
     rest: Vec<String>,
 }
@@ -60,17 +62,33 @@ impl RunArgs {
     }
 }
 
+/// The arguments of this program with our options of the verb `run` in front: clap takes what follows the first one
+/// that it does not know for `bond run`, whatever it is.
+pub(crate) fn ours_first(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments = arguments.into_iter();
+    let mut ours: Vec<OsString> = arguments.by_ref().take(2).collect();
+    if ours.get(1).is_none_or(|verb| verb != "run") {
+        return ours.into_iter().chain(arguments).collect();
+    }
+    let mut rest = Vec::new();
+    while let Some(argument) = arguments.next() {
+        let text = argument.to_string_lossy().into_owned();
+        let (name, value) = text.split_once('=').map_or((&*text, None), |(n, v)| (n, Some(v)));
+        if FLAGS.contains(&name) {
+            ours.push(argument);
+        } else if VALUED.contains(&name) {
+            ours.push(argument);
+            ours.extend(if value.is_none() { arguments.next() } else { None });
+        } else {
+            rest.push(argument);
+        }
+    }
+    ours.into_iter().chain(rest).collect()
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "the arguments are handed over for good")]
 pub(crate) fn run(args: RunArgs) -> Result<()> {
     let options = args.bond_options();
-    if let Some(late) =
-        args.rest.iter().find(|arg| OURS.contains(&arg.split('=').next().unwrap_or(arg)))
-    {
-        bail!(
-            "put {late} before the other options of `bond run`, which are: {}",
-            args.rest.join(" ")
-        );
-    }
     let chosen = env::var_os(BOND_BIN).map(PathBuf::from);
     match (&args.iface, &chosen) {
         (None, Some(_)) if is_root() => lab::run(&args.lab, args.switch(), &options),
@@ -96,7 +114,7 @@ fn become_root<S: AsRef<OsStr>>(
     program: &Path,
     arguments: impl IntoIterator<Item = S>,
 ) -> Result<()> {
-    let mut setting = std::ffi::OsString::from(format!("{BOND_BIN}="));
+    let mut setting = OsString::from(format!("{BOND_BIN}="));
     setting.push(bond);
     let mut command = Command::new(if is_root() { "env" } else { "sudo" });
     if !is_root() {
@@ -120,4 +138,26 @@ fn build() -> Result<PathBuf> {
         message["executable"].as_str().map(PathBuf::from)
     });
     executables.next_back().context("cargo built no executable")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_options_may_stand_anywhere() {
+        let sorted = |line: &str| -> Vec<String> {
+            ours_first(line.split(' ').map(OsString::from))
+                .into_iter()
+                .map(|argument| argument.to_string_lossy().into_owned())
+                .collect()
+        };
+        assert_eq!(
+            sorted("xtask run --miimon 100 --json --primary eth1 --mode 1 --xdp-mode=generic"),
+            "xtask run --json --mode 1 --xdp-mode=generic --miimon 100 --primary eth1"
+                .split(' ')
+                .collect::<Vec<_>>()
+        );
+        assert_eq!(sorted("xtask test --only --json"), ["xtask", "test", "--only", "--json"]);
+    }
 }
