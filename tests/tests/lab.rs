@@ -203,13 +203,13 @@ fn with_interfaces_it_is_bond_run() -> Result<()> {
     let refused = run(&wire.host, "--iface eth0,eth9 --mode 0 --miimon 50")?;
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("no interface eth9"), "{refused:?}");
-    let refused = run(&wire.host, "--miimon 50 --iface eth0,eth1")?;
-    assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert!(refused.stderr.contains("put --iface before"), "{refused:?}");
+    let refused = run(&wire.host, "--miimon 50 --iface eth0,eth9 --hold")?;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("--hold"), "{refused:?}");
 
     let mut command = wire.host.command(built("xtask")?);
     command
-        .args(["run", "--iface", "eth0,eth1", "--mode", "0", "--miimon", "50"])
+        .args(["run", "--miimon", "50", "--iface", "eth0,eth1", "--mode", "0"])
         .env("BOND_BIN", binary()?);
     let bond = bond_tests::BondProcess::spawn(&wire.host, "bond0", &mut command)?;
     let state = bond.show()?;
