@@ -69,8 +69,7 @@ impl Bond {
                 return Ok(());
             }
             self.read_events()?;
-            let Self { ipc, .. } = &*self;
-            ipc.answer(|| view::state(self));
+            self.ipc.answer(|| view::state(self));
         }
     }
 

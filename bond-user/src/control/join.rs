@@ -9,10 +9,10 @@ use super::slot::{Attached, Slot};
 use super::start::{save, slave_lock};
 use crate::mode::Event;
 use crate::netlink::Link;
-use crate::poller::{Command, Reply, SlavePort, Umem};
-use crate::port::{Candidate, Port, PortError, RunLock, SHARED_UMEM, Saved, Share, Wanted};
+use crate::poller::{Command, Reply};
+use crate::port::{Candidate, Port, PortError, RunLock, Saved, Share, Wanted, own_umem};
 use crate::watch::Source;
-use crate::xsk::{BindMode, UmemId, XskMemory, XskRings};
+use crate::xsk::{BindMode, XskRings};
 
 /// How long the kernel may take to let go of a closed socket's queue.
 const LET_GO: Duration = Duration::from_secs(5);
@@ -39,9 +39,7 @@ impl Bond {
         let queues_max = &mut self.slot_mut(slot).queues_max;
         *queues_max = candidate.queues.max(*queues_max);
         let attached = self.open(slot, candidate, &saved).inspect_err(|_| {
-            for error in saved.restore(&mut self.nl) {
-                tracing::warn!("{error}");
-            }
+            saved.put_back(&mut self.nl);
             self.slave_claims.retain(|(claimed, _)| *claimed != ifindex);
         })?;
         let what = format!(
@@ -180,28 +178,18 @@ impl Bond {
         tracing::warn!("{name}: cannot open its sockets anew: {error}");
         self.leave(slot)?;
         if let Some(saved) = self.state_file.slaves.iter().find(|saved| saved.name == name) {
-            for error in saved.restore(&mut self.nl) {
-                tracing::warn!("{error}");
-            }
+            saved.put_back(&mut self.nl);
         }
         Ok(())
     }
 
     /// Closes a slave's sockets, which are bound in `mode`, and takes its frames back.
     fn close(&self, slot: u8, mode: BindMode) -> Result<(), BondError> {
-        let own_umem: Option<UmemId> =
-            (mode == BindMode::ZeroCopy).then_some(SHARED_UMEM + 1 + slot);
+        let own = (mode == BindMode::ZeroCopy).then_some(own_umem(slot));
         for worker in 0..self.workers.len() {
-            // Closed here, on the control thread: closing may block.
-            let queues: Option<SlavePort<XskRings>> =
-                match self.ask(worker, Command::Detach(slot))? {
-                    Reply::Detached(queues) => queues,
-                    Reply::Attached | Reply::Reclaimed(..) => None,
-                };
-            drop(queues);
-            let reply = self.ask(worker, Command::Reclaim(slot, own_umem))?;
-            if let Reply::Reclaimed(back, umem) = reply {
-                let umem: Option<Umem<XskMemory>> = umem;
+            // The answer holds the queues: closed here, on the control thread, because closing may block.
+            drop(self.ask(worker, Command::Detach(slot))?);
+            if let Reply::Reclaimed(back, umem) = self.ask(worker, Command::Reclaim(slot, own))? {
                 tracing::debug!(
                     "worker {worker}: {} chunks back, {} frames lost, own UMEM {}",
                     back.fill,

@@ -79,11 +79,14 @@ impl Saved {
     /// Makes the netdev a slave: no IPv6 of its own (as the kernel's bonding keeps addrconf off slaves), no merged
     /// frames, the bond's MTU and MAC address, up. Undoes everything when a step fails.
     pub fn apply(&self, nl: &mut Netlink, wanted: Wanted) -> Result<Applied, SettingsError> {
-        self.steps(nl, wanted).inspect_err(|_| {
-            for error in self.restore(nl) {
-                tracing::warn!("{error}");
-            }
-        })
+        self.steps(nl, wanted).inspect_err(|_| self.put_back(nl))
+    }
+
+    /// [`Saved::restore`], with what could not be put back in the log.
+    pub(crate) fn put_back(&self, nl: &mut Netlink) {
+        for error in self.restore(nl) {
+            tracing::warn!("{error}");
+        }
     }
 
     fn steps(&self, nl: &mut Netlink, wanted: Wanted) -> Result<Applied, SettingsError> {

@@ -12,6 +12,11 @@ use crate::xsk::{
 /// Id of the UMEM that bond0's end and all copy-mode slaves of a worker share.
 pub const SHARED_UMEM: UmemId = 0;
 
+/// Id of a zero-copy slave's own UMEM.
+pub(crate) const fn own_umem(slot: u8) -> UmemId {
+    SHARED_UMEM + 1 + slot
+}
+
 /// What one worker gets of a slave.
 #[derive(Debug)]
 pub struct Share {
@@ -100,7 +105,7 @@ impl BindSpec {
             BindMode::Copy => (None, self.shared[worker].clone()),
             BindMode::ZeroCopy => {
                 let count = u32::try_from(mine().count()).unwrap_or(u32::MAX);
-                let id = SHARED_UMEM + 1 + self.slot;
+                let id = own_umem(self.slot);
                 let memory = XskMemory::new(id, self.geometry, self.geometry.chunks(count))?;
                 let handle = memory.handle();
                 let umem = Umem { frames: Frames::new(id, memory.chunks()), memory };
