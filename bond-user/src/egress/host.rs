@@ -105,8 +105,7 @@ impl Host {
             let rings = XskRings::bind(port, queue, &memory.handle(), geometry, mode)?;
             sockets.push((queue, rings.stats()));
             let frames = Frames::new(SHARED_UMEM, memory.chunks());
-            let fill = geometry.rx_ring as usize;
-            let queue = Queue::new(rings, PortId::HOST, SHARED_UMEM, fill);
+            let queue = Queue::new(rings, PortId::HOST, SHARED_UMEM, geometry.depth());
             shares.push((queue, Umem { frames, memory }));
         }
         self.open = Some((program, Bound::new(BindMode::Copy, sockets)));

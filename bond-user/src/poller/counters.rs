@@ -17,7 +17,7 @@ pub enum DropReason {
     InactiveSlave,
     /// No slave was usable for sending.
     NoUsableSlave,
-    /// The tx ring stayed full after a kick.
+    /// As many frames as may be were on their way out already, and stayed so after a kick.
     TxFull,
     /// The driver dropped it: the peer's ring is full, or the carrier is lost.
     DriverRefused,

@@ -21,7 +21,7 @@ use crate::xsk::{Desc, Frame, Frames};
 pub use command::{Command, Mailbox, Reply};
 pub use counters::{Counters, DropReason, PortCounters, Totals, UmemGauge, WorkerCounters};
 pub use dataplane::{Dataplane, HostPort, SlavePort};
-pub use queue::Queue;
+pub use queue::{Depth, Queue};
 pub use worker::{Poll, Worker, WorkerSpec};
 
 /// Frames that move together. 64 is NAPI's own budget: larger batches add latency, smaller ones wake-ups.

@@ -10,14 +10,23 @@ use crate::xsk::{PortId, UmemId};
 /// unless the socket's budget was raised; a full tx ring needs this many.
 const KICKS_MAX: usize = 32;
 
+/// How many chunks one queue may have with the kernel. A UMEM has enough for all its queues at once, so that none, its
+/// slave dead or not, keeps another one from sending or receiving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// For receiving: the fill ring is kept at this.
+    pub fill: usize,
+    /// For sending: from the tx ring to the completion ring. The two rings alone would let twice as many in.
+    pub tx: usize,
+}
+
 /// A queue of a port as a worker owns it.
 #[derive(Debug)]
 pub struct Queue<R> {
     rings: R,
     port: PortId,
     umem: UmemId,
-    /// Chunks the fill ring is kept at.
-    fill_target: usize,
+    depth: Depth,
     /// Chunks with the kernel for receiving on this queue.
     filled: usize,
     /// Frames with the kernel for sending on this queue.
@@ -27,10 +36,10 @@ pub struct Queue<R> {
 }
 
 impl<R: Rings> Queue<R> {
-    /// A queue with empty rings. `fill_target` is at most the fill ring's size.
+    /// A queue with empty rings. `depth` is at most their sizes.
     #[must_use]
-    pub fn new(rings: R, port: PortId, umem: UmemId, fill_target: usize) -> Self {
-        Self { rings, port, umem, fill_target, filled: 0, sending: 0, kick_due: false }
+    pub fn new(rings: R, port: PortId, umem: UmemId, depth: Depth) -> Self {
+        Self { rings, port, umem, depth, filled: 0, sending: 0, kick_due: false }
     }
 
     /// The port it belongs to.
@@ -100,7 +109,7 @@ impl<R: Rings> Queue<R> {
     ) {
         self.transmit(umem, batch, counters);
         if !batch.is_empty() {
-            // The ring is full: let the kernel work it off, take back what it finished, try once more.
+            // The ring or the budget is full: let the kernel work it off, take back what it finished, try once more.
             // Always with a kick: earlier ones may have found the netdev down.
             self.kick_due = true;
             self.kick(umem, counters);
@@ -112,7 +121,8 @@ impl<R: Rings> Queue<R> {
     }
 
     fn transmit(&mut self, umem: &mut Umem<R::Memory>, batch: &mut Batch, counters: &PortCounters) {
-        let descs: Descs = batch.iter().map(|frame| frame.desc()).collect();
+        let room = self.depth.tx.saturating_sub(self.sending);
+        let descs: Descs = batch.iter().take(room).map(|frame| frame.desc()).collect();
         debug_assert!(batch.iter().all(|frame| frame.umem() == self.umem));
         // SAFETY: the tokens are in `batch`, the seam has made them all of this queue's UMEM, and
         // those that the ring took are lent right here.
@@ -169,8 +179,8 @@ impl<R: Rings> Queue<R> {
 
     /// Tops the fill ring up from the free list.
     pub(super) fn refill(&mut self, umem: &mut Umem<R::Memory>) {
-        while self.filled < self.fill_target {
-            let want = BATCH.min(self.fill_target - self.filled);
+        while self.filled < self.depth.fill {
+            let want = BATCH.min(self.depth.fill - self.filled);
             let mut batch: Batch = std::iter::from_fn(|| umem.frames.take()).take(want).collect();
             let descs: Descs = batch.iter().map(|frame| frame.desc()).collect();
             // SAFETY: the tokens are in `batch` and were just taken from this UMEM's ledger; those that

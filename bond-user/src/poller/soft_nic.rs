@@ -98,6 +98,11 @@ impl SoftNic {
         count
     }
 
+    /// Kernel half: takes everything off the tx ring and never completes it, as igb does without a carrier.
+    pub fn swallow(&mut self) {
+        self.tx.clear();
+    }
+
     /// What was put on the tx ring since the last call, in order.
     pub fn take_sent(&mut self) -> Vec<SoftFrame> {
         std::mem::take(&mut self.sent)

@@ -22,7 +22,7 @@ struct Bench {
 }
 
 fn queue(port: PortId, umem: UmemId) -> Queue<SoftNic> {
-    Queue::new(SoftNic::new(SLOTS), port, umem, SLOTS)
+    Queue::new(SoftNic::new(SLOTS), port, umem, Depth { fill: SLOTS, tx: SLOTS })
 }
 
 fn umem(id: UmemId) -> Umem<SoftMemory> {
@@ -177,6 +177,33 @@ fn a_full_tx_ring_drops_after_one_kick_and_recovers() {
     bench.plane.turn(active_backup(Some(0)));
     assert_eq!(bench.slave(0).take_sent(), later);
     bench.check();
+}
+
+#[test]
+fn a_slave_that_completes_nothing_holds_its_budget_and_no_more() {
+    let mut bench = Bench::new(2);
+    bench.slave(0).sends_on_kick = true;
+    let free = bench.plane.censuses().next().unwrap().free;
+    let mut healthy = 0;
+    for _ in 0..50 {
+        assert_eq!(bench.host_sends(20).len(), 20, "a chunk for every frame");
+        bench.plane.turn(balance_rr(&[0, 1], 1));
+        bench.slave(1).swallow();
+        healthy += bench.slave(0).take_sent().len();
+        bench.check();
+    }
+    assert_eq!(healthy, 500);
+    assert_eq!(bench.drops(PortId::slave(0), DropReason::TxFull), 0);
+    assert_eq!(bench.drops(PortId::slave(1), DropReason::TxFull), 500 - 128);
+    let census = bench.plane.censuses().next().unwrap();
+    assert_eq!(
+        (census.free, census.tx),
+        (free - 128 - 10, 128 + 10),
+        "the last 10 are on their way"
+    );
+    drop(bench.plane.detach(1));
+    assert_eq!(bench.plane.reclaim(1).tx, 128);
+    assert_eq!(bench.drops(PortId::slave(1), DropReason::SlaveGone), 128);
 }
 
 #[test]

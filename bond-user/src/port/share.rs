@@ -117,8 +117,7 @@ impl BindSpec {
         for queue in mine() {
             let rings = XskRings::bind(&self.ifname, queue, &handle, self.geometry, mode)?;
             sockets.push((queue, rings.stats()));
-            let fill = self.geometry.rx_ring as usize;
-            queues.push(Queue::new(rings, PortId::slave(self.slot), id, fill));
+            queues.push(Queue::new(rings, PortId::slave(self.slot), id, self.geometry.depth()));
         }
         Ok(Share { slave: SlavePort { queues }, umem })
     }

@@ -8,7 +8,7 @@ use xsk_rs::umem::frame::FrameDesc;
 
 use super::error::{XskError, chain};
 use super::frame::{Desc, Frame, UmemId};
-use crate::poller::Memory;
+use crate::poller::{Depth, Memory};
 
 /// Bytes before a received frame: `XDP_PACKET_HEADROOM`, include/uapi/linux/bpf.h.
 const HEADROOM: u32 = 256;
@@ -46,7 +46,13 @@ impl Geometry {
         Ok(Self { chunk_size, rx_ring: 2048, tx_ring: 2048 })
     }
 
-    /// Chunks that `queues` queues need: full fill and tx rings each, and frames on their way.
+    /// How many chunks a queue may have with the kernel.
+    #[must_use]
+    pub fn depth(&self) -> Depth {
+        Depth { fill: self.rx_ring as usize, tx: self.tx_ring as usize }
+    }
+
+    /// Chunks that `queues` queues need: all that they may have with the kernel, and frames on their way.
     #[must_use]
     pub fn chunks(&self, queues: u32) -> u32 {
         queues * (self.rx_ring + self.tx_ring) + 1024
