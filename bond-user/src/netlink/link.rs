@@ -10,6 +10,7 @@ use super::{
     Mac,
     wire::{attribute, attributes},
 };
+use crate::watch::CarrierCounts;
 
 pub use netlink_packet_route::link::{State as OperState, XdpAttached};
 
@@ -38,6 +39,10 @@ pub struct Link {
     pub running: bool,
     pub lower_up: bool,
     pub loopback: bool,
+    /// With a carrier, set up or not (IFLA_CARRIER).
+    pub has_carrier: bool,
+    /// How often that changed, where the kernel tells.
+    pub carrier_counts: Option<CarrierCounts>,
     /// Up and with a carrier: the condition miimon uses (`bond_check_dev_link`).
     pub carrier: bool,
     pub operstate: OperState,
@@ -82,7 +87,7 @@ impl Link {
         }
         let mut link = Self::new(&header, parse_string(name)?);
         link.read(attributes)?;
-        link.carrier &= link.up;
+        link.carrier = link.up && link.has_carrier;
         Ok(Some(link))
     }
 
@@ -99,7 +104,9 @@ impl Link {
             running: flag(LinkFlags::Running),
             lower_up: flag(LinkFlags::LowerUp),
             loopback: flag(LinkFlags::Loopback),
-            carrier: flag(LinkFlags::LowerUp),
+            has_carrier: flag(LinkFlags::LowerUp),
+            carrier_counts: None,
+            carrier: false,
             operstate: OperState::Unknown,
             master: None,
             num_rx_queues: 1,
@@ -117,7 +124,9 @@ impl Link {
                 libc::IFLA_MTU => self.mtu = parse_u32(value)?,
                 libc::IFLA_MASTER => self.master = Some(parse_u32(value)?),
                 libc::IFLA_OPERSTATE => self.operstate = parse_u8(value)?.into(),
-                libc::IFLA_CARRIER => self.carrier = parse_u8(value)? != 0,
+                libc::IFLA_CARRIER => self.has_carrier = parse_u8(value)? != 0,
+                libc::IFLA_CARRIER_UP_COUNT => self.counts().up = parse_u32(value)?,
+                libc::IFLA_CARRIER_DOWN_COUNT => self.counts().down = parse_u32(value)?,
                 libc::IFLA_NUM_RX_QUEUES => self.num_rx_queues = parse_u32(value)?,
                 libc::IFLA_NUM_TX_QUEUES => self.num_tx_queues = parse_u32(value)?,
                 libc::IFLA_LINKINFO => {
@@ -129,6 +138,10 @@ impl Link {
             }
         }
         Ok(())
+    }
+
+    fn counts(&mut self) -> &mut CarrierCounts {
+        self.carrier_counts.get_or_insert_default()
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The only place that names aya.
 
+mod carrier;
 mod error;
 mod ethtool;
 mod program;
@@ -11,6 +12,7 @@ mod share;
 mod slave;
 mod state_file;
 
+pub use carrier::CarrierFiles;
 pub use error::PortError;
 pub use ethtool::Ethtool;
 pub(crate) use ethtool::UNFINISHED;

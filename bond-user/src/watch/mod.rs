@@ -2,5 +2,7 @@
 //! the time.
 
 pub mod carrier;
+mod counts;
 
 pub use carrier::{Carrier, Evidence, Source, Verdict};
+pub use counts::{CarrierCounts, CarrierGauge};
