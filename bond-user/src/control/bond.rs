@@ -122,7 +122,9 @@ impl Bond {
                 Event::Link(link) if link.index == self.host.ifindex => self.adopt_mac(link.mac),
                 Event::Link(link) => {
                     if let Some(slot) = self.slot_of(link.index) {
-                        self.look(slot, link.carrier, Source::Event)?;
+                        let attached = self.slot_mut(slot).attached.as_mut();
+                        let carrier = attached.is_some_and(|attached| attached.learn(&link));
+                        self.look(slot, carrier, Source::Event)?;
                     }
                 }
                 Event::Removed { index, .. } => self.removed(index)?,
@@ -130,19 +132,31 @@ impl Bond {
             }
         }
         // Last: what is polled is newer than all that was queued.
-        if lost { self.poll_carriers() } else { Ok(()) }
+        if lost { self.ask_again() } else { Ok(()) }
     }
 
-    /// The carrier poll: RTM_GETLINK makes the kernel tell at once what it may hold back for a second.
+    /// Looks at every carrier: the kernel may hold an event back for a second.
     fn poll_carriers(&mut self) -> Result<(), BondError> {
         for slot in self.slot_ids() {
-            let Some(ifindex) = self.slot(slot).ifindex() else { continue };
-            match self.nl.carrier(ifindex)? {
+            let Self { slots, nl, .. } = self;
+            let Some(attached) = &slots[usize::from(slot)].attached else { continue };
+            let ifindex = attached.port.ifindex;
+            match attached.poll_carrier(nl)? {
                 Some(carrier) => self.look(slot, carrier, Source::Poll)?,
                 None => self.removed(ifindex)?,
             }
         }
         Ok(())
+    }
+
+    /// Events were lost, and with them perhaps that a slave was set up or down: asks the kernel.
+    fn ask_again(&mut self) -> Result<(), BondError> {
+        for attached in self.slots.iter_mut().filter_map(|slot| slot.attached.as_mut()) {
+            if let Some(link) = self.nl.link_by_index(attached.port.ifindex)? {
+                attached.learn(&link);
+            }
+        }
+        self.poll_carriers()
     }
 
     fn removed(&mut self, ifindex: u32) -> Result<(), BondError> {

@@ -10,7 +10,9 @@ use super::start::{save, slave_lock};
 use crate::mode::Event;
 use crate::netlink::Link;
 use crate::poller::{Command, Reply};
-use crate::port::{Candidate, Port, PortError, RunLock, Saved, Share, Wanted, own_umem};
+use crate::port::{
+    Candidate, CarrierFiles, Port, PortError, RunLock, Saved, Share, Wanted, own_umem,
+};
 use crate::watch::Source;
 use crate::xsk::{BindMode, XskRings};
 
@@ -53,7 +55,10 @@ impl Bond {
         self.slot_mut(slot).attached = Some(attached);
         // Events that waited are older than the look that follows, and must not overrule it.
         self.read_events()?;
-        let carrier = self.nl.carrier(candidate.link.index)?.unwrap_or(false);
+        let Self { slots, nl, .. } = self;
+        let attached = &slots[usize::from(slot)].attached;
+        let carrier = attached.as_ref().map_or(Ok(None), |attached| attached.poll_carrier(nl))?;
+        let carrier = carrier.unwrap_or(false);
         self.evidence(slot, carrier, Source::Poll)
     }
 
@@ -95,6 +100,10 @@ impl Bond {
                 link.mac
             );
         }
+        let carrier = CarrierFiles::open(&mut self.nl, link.index)?;
+        if carrier.is_none() {
+            tracing::warn!("{}: sysfs does not show its carrier, rtnetlink is asked", link.name);
+        }
         let (mut port, shares) = Port::open(candidate, slot, &self.spec, &self.umems)?;
         self.hand_out(slot, shares)?;
         let receive = self.snapshot.receive.contains(slot);
@@ -105,6 +114,8 @@ impl Bond {
         }
         Ok(Attached {
             port,
+            carrier,
+            admin_up: true,
             perm_mac: link.mac,
             mac: if applied.mac_refused { link.mac } else { self.mac },
             packet,

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::packet::PacketSocket;
-use crate::netlink::Mac;
-use crate::port::Port;
+use crate::netlink::{Link, Mac, Netlink, NetlinkError};
+use crate::port::{CarrierFiles, Port};
 use crate::watch::Carrier;
 
 /// One configured slave.
@@ -53,6 +53,28 @@ pub(super) struct Attached {
     /// For what the control thread sends itself. Holds promiscuous mode, if that is needed.
     pub(super) packet: PacketSocket,
     pub(super) promisc: bool,
+    /// Its carrier, read without the RTNL lock. `None`: rtnetlink is asked.
+    pub(super) carrier: Option<CarrierFiles>,
+    /// Set up, as the last link event told.
+    pub(super) admin_up: bool,
     /// Since when its sockets are closed, to be opened anew.
     pub(super) closed: Option<Instant>,
+}
+
+impl Attached {
+    /// The carrier poll: whether the netdev is up and has a carrier now. `None`: it is gone.
+    pub(super) fn poll_carrier(&self, nl: &mut Netlink) -> Result<Option<bool>, NetlinkError> {
+        match self.carrier.as_ref().map(CarrierFiles::read) {
+            Some(Ok(carrier)) => Ok(Some(self.admin_up && carrier)),
+            // Gone, or not to be read.
+            Some(Err(_)) | None => nl.carrier(self.port.ifindex),
+        }
+    }
+
+    /// What a link event tells. Its carrier may be older than what was polled since: then the poll holds.
+    pub(super) fn learn(&mut self, link: &Link) -> bool {
+        self.admin_up = link.up;
+        let now = self.carrier.as_ref().and_then(|carrier| carrier.read().ok());
+        now.map_or(link.carrier, |carrier| link.up && carrier)
+    }
 }
