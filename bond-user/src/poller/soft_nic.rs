@@ -108,6 +108,11 @@ impl SoftNic {
         std::mem::take(&mut self.sent)
     }
 
+    /// Forgets what was put on the tx ring, but keeps room for as much.
+    pub fn forget_sent(&mut self) {
+        self.sent.clear();
+    }
+
     /// Chunks waiting to receive.
     #[must_use]
     pub fn filled(&self) -> usize {

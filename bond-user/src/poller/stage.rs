@@ -38,17 +38,20 @@ impl Stage {
 
     fn round_robin(&mut self, snapshot: Snapshot, batch: &mut Batch) {
         let Snapshot { usable, packets_per_slave, .. } = snapshot;
-        let mut frames = batch.drain(..);
-        while let Some((slot, run)) = self.round_robin.run(usable, packets_per_slave, frames.len())
-        {
-            self.lanes[usize::from(slot)].extend(frames.by_ref().take(run));
-            if frames.len() == 0 {
-                return;
+        if usable.is_empty() {
+            // The caller drops the frames, with a reason.
+            return;
+        }
+        // A copy, because the lanes' memory is elsewhere for all that the compiler knows: it would write the
+        // selector back after every frame.
+        let mut round_robin = self.round_robin;
+        for frame in batch.drain(..) {
+            // Always, because a slave is usable.
+            if let Some(slot) = round_robin.select(usable, packets_per_slave) {
+                self.lanes[usize::from(slot)].push(frame);
             }
         }
-        // No slave is usable: the frames are dropped by the caller, with a reason.
-        let rest: Batch = frames.collect();
-        *batch = rest;
+        self.round_robin = round_robin;
     }
 
     /// The lanes that hold frames.

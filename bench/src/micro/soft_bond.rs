@@ -1,0 +1,163 @@
+//! A bond over software NICs: what a worker does, without a kernel.
+
+use std::sync::Arc;
+
+use bond::mode::Mode;
+use bond::poller::soft_nic::{SoftFrame, SoftMemory, SoftNic};
+use bond::poller::{BATCH, Counters, Dataplane, Depth, Queue, SlavePort, Umem};
+use bond::snapshot::{Snapshot, SnapshotCell};
+use bond::xsk::{Census, Frames, Geometry, PortId, UmemId};
+use bond_ebpf::select::SlaveSet;
+
+/// Slave slots of the bond.
+const SLAVES: [u8; 2] = [0, 1];
+
+/// Where the frames of a turn come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// bond0 to the slaves.
+    HostToWire,
+    /// The slaves to bond0.
+    WireToHost,
+}
+
+impl Direction {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::HostToWire, Self::WireToHost];
+
+    /// The name in figures.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HostToWire => "host-to-wire",
+            Self::WireToHost => "wire-to-host",
+        }
+    }
+}
+
+/// What workers are told in `mode` when both slaves are up.
+#[must_use]
+pub fn snapshot(mode: Mode) -> Snapshot {
+    let both: SlaveSet = SLAVES.into_iter().collect();
+    let (receive, active) = match mode {
+        Mode::BalanceRr => (both, None),
+        Mode::ActiveBackup => (std::iter::once(0).collect(), Some(0)),
+    };
+    Snapshot { mode, usable: both, receive, active, packets_per_slave: 1 }
+}
+
+/// bond0's end and two slaves of one queue each, with the rings and chunks that `bond run` gives them.
+#[derive(Debug)]
+pub struct SoftBond {
+    plane: Dataplane<SoftNic>,
+    counters: Arc<Counters>,
+    snapshot: SnapshotCell,
+    /// Frames that arrived.
+    arrived: u64,
+}
+
+impl SoftBond {
+    /// All on one UMEM.
+    #[must_use]
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self::with_umems(snapshot, &[])
+    }
+
+    /// The slaves of `own` have a UMEM of their own, so that their frames are copied at the seam.
+    ///
+    /// # Panics
+    /// If the sizes of a bond are impossible.
+    #[must_use]
+    pub fn with_umems(snapshot: Snapshot, own: &[u8]) -> Self {
+        let geometry = Geometry::for_mtu(1500, false).expect("an MTU that fits");
+        let queue = |port: PortId, umem: UmemId| {
+            let slots = geometry.rx_ring as usize;
+            Queue::new(SoftNic::new(slots), port, umem, Depth { fill: slots, tx: slots })
+        };
+        let umem = |id, queues| {
+            let chunks = geometry.chunks(queues);
+            Umem { frames: Frames::new(id, chunks), memory: SoftMemory::new(chunks) }
+        };
+        let counters = Arc::new(Counters::default());
+        let mut plane = Dataplane::new(queue(PortId::HOST, 0), umem(0, 3), Arc::clone(&counters))
+            .expect("a ring of a power of two");
+        for slot in SLAVES {
+            let id = if own.contains(&slot) { slot + 1 } else { 0 };
+            let slave = SlavePort { queues: vec![queue(PortId::slave(slot), id)] };
+            plane.attach(slot, slave, (id > 0).then(|| (id, umem(id, 1))));
+        }
+        Self { plane, counters, snapshot: SnapshotCell::new(snapshot), arrived: 0 }
+    }
+
+    /// The kernel's half of a turn: what was put on tx rings is sent, and a batch of frames arrives
+    /// at bond0, or, in equal shares, at the slaves that receive.
+    ///
+    /// # Panics
+    /// If a frame finds no chunk.
+    pub fn arrive(&mut self, direction: Direction) {
+        self.each_nic(|nic| {
+            nic.finish(usize::MAX);
+            nic.forget_sent();
+        });
+        match direction {
+            Direction::HostToWire => arrive(self.plane.host_mut().rings_mut(), BATCH),
+            Direction::WireToHost => {
+                let receive = self.snapshot.load().receive;
+                let share = BATCH / receive.len() as usize;
+                receive.iter().for_each(|slot| arrive(self.slave(slot), share));
+            }
+        }
+        self.arrived += BATCH as u64;
+    }
+
+    /// The worker's half: loads the snapshot, and moves what came.
+    pub fn turn(&mut self) -> usize {
+        self.plane.turn(self.snapshot.load())
+    }
+
+    /// Tells the worker something else from now on.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.snapshot.publish(snapshot);
+    }
+
+    /// Every frame that arrived was received and sent, and the chunks add up.
+    ///
+    /// # Panics
+    /// If not so.
+    pub fn check(&self) {
+        let ports = || [PortId::HOST, PortId::slave(0), PortId::slave(1)].into_iter();
+        let received: u64 = ports().map(|port| self.counters.port(port).rx_frames.get()).sum();
+        let sent: u64 = ports().map(|port| self.counters.port(port).tx_frames.get()).sum();
+        assert_eq!((received, sent), (self.arrived, self.arrived), "received and sent");
+        self.audit();
+    }
+
+    /// The chunks add up.
+    ///
+    /// # Panics
+    /// If not so.
+    pub fn audit(&self) {
+        assert!(self.plane.audit(), "the running census is true");
+        for Census { total, free, held, fill, tx } in self.plane.censuses() {
+            assert_eq!((free + fill + tx, held), (total, 0), "chunks");
+        }
+    }
+
+    fn each_nic(&mut self, mut act: impl FnMut(&mut SoftNic)) {
+        act(self.plane.host_mut().rings_mut());
+        for slot in SLAVES {
+            act(self.slave(slot));
+        }
+    }
+
+    fn slave(&mut self, slot: u8) -> &mut SoftNic {
+        let slave = self.plane.slave_mut(slot).expect("a slave in each slot");
+        slave.queues[0].rings_mut()
+    }
+}
+
+fn arrive(nic: &mut SoftNic, frames: usize) {
+    for tag in (0..).take(frames) {
+        assert!(nic.arrive(SoftFrame { tag, len: 64 }), "the fill ring has a chunk");
+    }
+}
