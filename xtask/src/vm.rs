@@ -7,7 +7,11 @@ mod machine;
 mod packages;
 mod qmp;
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{
+    env,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -46,8 +50,15 @@ pub(crate) fn vm(args: &VmArgs) -> Result<()> {
     initramfs::write(&initramfs, &parts, &programs)?;
 
     let machine = Machine { parts: &parts, initramfs: &initramfs, scratch: scratch.path() };
+    let start = Instant::now();
     let outcome = machine.run(&args.tests, Duration::from_secs(args.limit), args.verbose)?;
-    println!("{} passed, {} failed, {} skipped", outcome.passed, outcome.failed, outcome.skipped);
+    println!(
+        "{} passed, {} failed, {} skipped in {:.0} s",
+        outcome.passed,
+        outcome.failed,
+        outcome.skipped,
+        start.elapsed().as_secs_f64()
+    );
     if let Some(trouble) = outcome.trouble {
         bail!("{trouble}");
     }

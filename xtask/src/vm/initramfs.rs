@@ -35,30 +35,27 @@ pub(super) fn write(path: &Path, parts: &Parts, programs: &Programs) -> Result<(
             archive.file(library.strip_prefix("/")?, &library)?;
         }
     }
-    for (number, (name, bytes)) in modules(&parts.kernel)?.iter().enumerate() {
+    for (number, (name, bytes)) in modules(parts)?.iter().enumerate() {
         archive.add(Path::new(&format!("modules/{number:02}-{name}.ko")), bytes);
     }
     fs::write(path, archive.finish()).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The shared libraries of a program, and the dynamic linker.
+/// The shared libraries of a program, and the dynamic linker, which lists them.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    let listed = output(command("ldd").arg(program))?;
+    let listed = output(command("/lib64/ld-linux-x86-64.so.2").arg("--list").arg(program))?;
     let path =
         |line: &str| line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from);
-    if let Some(missing) = listed.lines().find(|line| line.contains("not found")) {
-        bail!("{}: {}", program.display(), missing.trim());
-    }
     Ok(listed.lines().filter_map(path).collect())
 }
 
 /// [`MODULES`] in an order in which they can be loaded, name and content. Where one is missing it is built in.
-fn modules(kernel: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+fn modules(parts: &Parts) -> Result<Vec<(String, Vec<u8>)>> {
     let mut files = BTreeMap::new();
-    find_modules(&kernel.join("kernel"), &mut files)?;
+    find_modules(&parts.kernel.join("kernel"), &mut files)?;
     let mut loaded = Vec::new();
     for name in MODULES.into_iter().filter(|name| files.contains_key(*name)) {
-        load(name, &files, &mut loaded)?;
+        load(name, parts, &files, &mut loaded)?;
     }
     Ok(loaded)
 }
@@ -83,6 +80,7 @@ fn find_modules(directory: &Path, files: &mut BTreeMap<String, PathBuf>) -> Resu
 /// Puts module `name` into `loaded`, after those it depends on.
 fn load(
     name: &str,
+    parts: &Parts,
     files: &BTreeMap<String, PathBuf>,
     loaded: &mut Vec<(String, Vec<u8>)>,
 ) -> Result<()> {
@@ -90,27 +88,29 @@ fn load(
         return Ok(());
     }
     let path = files.get(name).with_context(|| format!("the kernel has no module {name}"))?;
-    let bytes = decompress(path)?;
+    let bytes = decompress(path, parts)?;
     for needed in depends(&bytes).with_context(|| format!("module {name}"))? {
-        load(&needed, files, loaded)?;
+        load(&needed, parts, files, loaded)?;
     }
     loaded.push((name.to_owned(), bytes));
     Ok(())
 }
 
-fn decompress(path: &Path) -> Result<Vec<u8>> {
+fn decompress(path: &Path, parts: &Parts) -> Result<Vec<u8>> {
     let program = match path.extension().and_then(|extension| extension.to_str()) {
         Some("xz") => "xz",
         Some("zst") => "zstd",
-        Some("gz") => "gzip",
         _ => return fs::read(path).with_context(|| format!("cannot read {}", path.display())),
     };
-    let unpacked = command(program).arg("-dc").arg(path).output();
-    let unpacked = unpacked.with_context(|| {
-        format!("cannot start {program}, which the kernel's modules are packed with")
-    })?;
+    let unpacked = parts.program(program).arg("-dc").arg(path).output();
+    let unpacked = unpacked.with_context(|| format!("cannot start {program}"))?;
     if !unpacked.status.success() {
-        bail!("{program} cannot unpack {}: {}", path.display(), unpacked.status);
+        bail!(
+            "{program} cannot unpack {}: {}: {}",
+            path.display(),
+            unpacked.status,
+            String::from_utf8_lossy(&unpacked.stderr).trim()
+        );
     }
     Ok(unpacked.stdout)
 }

@@ -182,7 +182,7 @@ impl Console {
         }
     }
 
-    /// The guest's words: `@begin TEST`, `@link NIC on|off`, `@note TEXT`, and `test TEST ... OUTCOME`.
+    /// The guest's words: `@begin TEST`, `@link NIC on|off`, `@note TEXT`, and `test TEST ... OUTCOME, SECONDS s`.
     fn line(&mut self, line: &str) -> Result<()> {
         if let Some(test) = line.strip_prefix("@begin ") {
             self.running = Some(test.to_owned());
@@ -197,7 +197,7 @@ impl Console {
             line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "))
         {
             println!("{line}");
-            match end.split(':').next() {
+            match end.split([':', ',']).next() {
                 Some("ok") => self.outcome.passed += 1,
                 Some("skipped") => self.outcome.skipped += 1,
                 _ => {

@@ -1,9 +1,9 @@
-//! QEMU and a new kernel from Debian, fetched by apt into a directory of our own. Nothing is installed.
+//! QEMU, a new kernel and what unpacks it, from Debian, fetched by apt into a directory of our own. Nothing is installed.
 
 use std::{
     env,
     fs::{self, File},
-    io,
+    io, iter,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -13,8 +13,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::command::{command, output, run};
 
-/// Where QEMU comes from: with its libraries, libc included, so that it runs on any distribution.
+/// Where programs come from: with their libraries, libc included, so that they run on any distribution.
 const STABLE: &str = "trixie";
+/// The programs: QEMU, and what the kernel's modules may be packed with.
+const PROGRAMS: [(&str, &str); 3] =
+    [("qemu-system-x86", QEMU), ("xz-utils", "xz"), ("zstd", "zstd")];
+const QEMU: &str = "qemu-system-x86_64";
 /// Where the kernel comes from: older ones refuse zero-copy on virtio-net and igb.
 const NEWEST: &str = "trixie-backports";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -36,7 +40,11 @@ impl Parts {
             .ok()
             .and_then(|entries| entries.flatten().map(|entry| entry.path()).next())
             .with_context(|| format!("no kernel in {}", modules.display()))?;
-        Ok(Self { root, kernel })
+        let parts = Self { root, kernel };
+        for (package, name) in PROGRAMS {
+            ensure!(parts.path(name).is_file(), "no {name} in what {package} brought");
+        }
+        Ok(parts)
     }
 
     /// Its version.
@@ -54,18 +62,29 @@ impl Parts {
         found.with_context(|| format!("no image of kernel {}", self.release()))
     }
 
-    /// QEMU, run by the dynamic linker it was packed with.
+    /// QEMU.
     pub(super) fn qemu(&self) -> Command {
-        let libraries = self.root.join("usr/lib/x86_64-linux-gnu");
-        let mut qemu = command(self.root.join("usr/lib64/ld-linux-x86-64.so.2"));
-        qemu.arg("--library-path")
-            .arg(&libraries)
-            .arg(self.root.join("usr/bin/qemu-system-x86_64"))
-            .env("QEMU_MODULE_DIR", libraries.join("qemu"));
+        let mut qemu = self.program(QEMU);
+        qemu.env("QEMU_MODULE_DIR", self.libraries().join("qemu"));
         for share in ["usr/share/qemu", "usr/share/seabios"] {
             qemu.arg("-L").arg(self.root.join(share));
         }
         qemu
+    }
+
+    /// A program, run by the dynamic linker it was packed with.
+    pub(super) fn program(&self, name: &str) -> Command {
+        let mut program = command(self.root.join("usr/lib64/ld-linux-x86-64.so.2"));
+        program.arg("--library-path").arg(self.libraries()).arg(self.path(name));
+        program
+    }
+
+    fn path(&self, program: &str) -> PathBuf {
+        self.root.join("usr/bin").join(program)
+    }
+
+    fn libraries(&self) -> PathBuf {
+        self.root.join("usr/lib/x86_64-linux-gnu")
     }
 }
 
@@ -83,8 +102,10 @@ pub(super) fn fetch(cache: &Path) -> Result<Parts> {
 
     let root = cache.join("root");
     let stamp = root.join("packages");
-    if is_fresh(&stamp) {
-        return Parts::find(root);
+    if is_fresh(&stamp)
+        && let Ok(parts) = Parts::find(root.clone())
+    {
+        return Ok(parts);
     }
     let known = fs::read_to_string(&stamp).ok();
     match Apt::new(cache).and_then(|apt| apt.update_root(&root, known.as_deref())) {
@@ -155,12 +176,13 @@ impl Apt {
             .context("the lists of Debian's packages cannot be had")?;
         let kernel = self.kernel()?;
         let kernel: Vec<&str> = kernel.iter().map(String::as_str).collect();
-        let qemu = ["--yes", "qemu-system-x86"];
-        let mut wanted = self.addresses("install", &qemu)?;
+        let programs: Vec<&str> =
+            iter::once("--yes").chain(PROGRAMS.map(|(package, _)| package)).collect();
+        let mut wanted = self.addresses("install", &programs)?;
         wanted.push_str(&self.addresses("download", &kernel)?);
         if known != Some(&wanted) {
             eprintln!("vm: fetching QEMU and {} from Debian", kernel.join(", "));
-            run(self.get("install", &qemu).arg("--download-only"))?;
+            run(self.get("install", &programs).arg("--download-only"))?;
             run(&mut self.get("download", &kernel))?;
             self.unpack(root)?;
         }

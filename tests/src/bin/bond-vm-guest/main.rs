@@ -1,7 +1,7 @@
 //! The first program of the machine that `cargo xtask vm` boots: runs tests on its NICs and switches it off.
 //!
 //! What it tells the outside, a line each on the console: `@begin TEST`, `@note TEXT`, `@link NIC on|off` (a wish),
-//! `test TEST ... ok|FAILED: why`, `@end`.
+//! `test TEST ... ok|FAILED: why, SECONDS s`, `@end`.
 
 mod carrier;
 mod copies;
@@ -17,6 +17,7 @@ use std::{
     panic,
     process::{self, ExitCode},
     thread,
+    time::Instant,
 };
 
 use anyhow::{Context, Result, anyhow};
@@ -50,14 +51,17 @@ fn run(filter: &[String]) {
         |test: &Test| filter.is_empty() || filter.iter().any(|part| test.name.contains(part));
     for Test { name, run } in tests().filter(asked) {
         println!("@begin {name}");
+        let start = Instant::now();
         let outcome = thread::spawn(run).join();
         let outcome = outcome.unwrap_or_else(|panic| Err(anyhow!("{}", message(&*panic))));
-        match outcome.and_then(|()| nics::wait_home()) {
-            Ok(()) => println!("test {name} ... ok"),
+        let outcome = outcome.and_then(|()| nics::wait_home());
+        let seconds = start.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => println!("test {name} ... ok, {seconds:.1} s"),
             Err(error) => {
                 println!("{error:?}");
                 println!(
-                    "test {name} ... FAILED: {}",
+                    "test {name} ... FAILED: {}, {seconds:.1} s",
                     format!("{error:#}").lines().next().unwrap_or_default()
                 );
             }
