@@ -1,4 +1,4 @@
-//! `cargo xtask ebpf`: builds the XDP programs into the object that lies beside their source.
+//! `cargo xtask ebpf`: builds the XDP programs into the objects that lie beside their source.
 
 mod compare;
 mod tools;
@@ -15,12 +15,24 @@ use crate::{
     test::Outcome,
 };
 
-/// From the workspace's root.
-const OBJECT: &str = "bond-ebpf/bond-ebpf.o";
+/// An object that is checked in.
+#[derive(Debug)]
+pub(crate) struct Object {
+    package: &'static str,
+    /// Of the package.
+    binary: &'static str,
+    /// From the workspace's root.
+    path: &'static str,
+}
+
+const OBJECTS: [Object; 2] = [
+    Object { package: "bond-ebpf", binary: "bond", path: "bond-ebpf/bond-ebpf.o" },
+    Object { package: "bond-bench-ebpf", binary: "traffic", path: "bench/ebpf/traffic.o" },
+];
 
 #[derive(Args, Debug)]
 pub(crate) struct EbpfArgs {
-    /// Change nothing; fail when the object is not what the source builds
+    /// Change nothing; fail when an object is not what the source builds
     #[arg(long)]
     check: bool,
 }
@@ -28,24 +40,31 @@ pub(crate) struct EbpfArgs {
 pub(crate) fn ebpf(args: &EbpfArgs) -> Result<()> {
     if args.check {
         match check()? {
-            Outcome::Passed => println!("{OBJECT} is what the source builds"),
+            Outcome::Passed => {
+                OBJECTS
+                    .iter()
+                    .for_each(|object| println!("{} is what the source builds", object.path));
+            }
             Outcome::Skipped(why) => println!("skipped: ebpf check: {why}"),
         }
         return Ok(());
     }
 
-    let built = Tools::ensure()?.build()?;
-    let object = root().join(OBJECT);
-    if fs::read(&object).is_ok_and(|checked_in| checked_in == built) {
-        println!("{OBJECT}: unchanged");
-    } else {
-        write(&object, &built)?;
-        println!("{OBJECT}: changed, {} bytes", built.len());
+    let tools = Tools::ensure()?;
+    for object in &OBJECTS {
+        let built = tools.build(object)?;
+        let path = root().join(object.path);
+        if fs::read(&path).is_ok_and(|checked_in| checked_in == built) {
+            println!("{}: unchanged", object.path);
+        } else {
+            write(&path, &built)?;
+            println!("{}: changed, {} bytes", object.path, built.len());
+        }
     }
     Ok(())
 }
 
-/// Lints the programs, builds them aside and compares what a loader sees of them with the object.
+/// Lints the programs, builds them aside and compares what a loader sees of them with the objects.
 ///
 /// Skipped where the tools cannot be had; an unattended run must try everything first.
 pub(crate) fn check() -> Result<Outcome> {
@@ -56,16 +75,18 @@ pub(crate) fn check() -> Result<Outcome> {
         }
         Err(error) => return Err(error),
     };
-    tools.lint()?;
-    let built = tools.build()?;
-    let checked_in =
-        fs::read(root().join(OBJECT)).with_context(|| format!("cannot read {OBJECT}"))?;
-    let differences = compare::differences(&checked_in, &built)?;
-    if !differences.is_empty() {
-        bail!(
-            "{OBJECT} is not what the source builds; run `cargo xtask ebpf` and commit it:\n  {}",
-            differences.join("\n  ")
-        );
+    for object in &OBJECTS {
+        tools.lint(object)?;
+        let path = object.path;
+        let checked_in =
+            fs::read(root().join(path)).with_context(|| format!("cannot read {path}"))?;
+        let differences = compare::differences(&checked_in, &tools.build(object)?)?;
+        if !differences.is_empty() {
+            bail!(
+                "{path} is not what the source builds; run `cargo xtask ebpf` and commit it:\n  {}",
+                differences.join("\n  ")
+            );
+        }
     }
     Ok(Outcome::Passed)
 }

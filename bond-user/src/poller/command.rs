@@ -61,8 +61,7 @@ impl<R: Rings> Mailbox<R> {
     }
 
     /// Worker: carries out what was asked.
-    pub(super) fn obey(&self, plane: &mut Dataplane<R>) -> bool {
-        let mut obeyed = false;
+    pub(super) fn obey(&self, plane: &mut Dataplane<R>) {
         while !self.replies.is_full()
             && let Some(command) = self.commands.pop()
         {
@@ -79,8 +78,6 @@ impl<R: Rings> Mailbox<R> {
             };
             // Not full: this worker is the only one that pushes.
             drop(self.replies.push(reply));
-            obeyed = true;
         }
-        obeyed
     }
 }

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::event::epoll;
-use rustix::event::{EventfdFlags, Timespec, eventfd};
+use arrayvec::ArrayVec;
+use bond_ebpf::layout::{MAX_QUEUES, MAX_SLAVES};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::command::{Command, Mailbox, Reply};
 use super::{Counters, Dataplane, Rings};
@@ -21,6 +22,8 @@ const IDLE_TURNS: u32 = 128;
 const SLEEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// The same while the kernel has not taken everything from a tx ring.
 const RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+/// Most descriptors that may end a sleep: the wake-up's, bond0's queue's, and those of all queues of all slaves.
+const DESCRIPTORS: usize = 2 + MAX_SLAVES * MAX_QUEUES as usize;
 /// How long a worker may take to answer a command before it counts as stuck.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -29,7 +32,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 pub enum Poll {
     /// Never sleeps: lowest latency, one whole core.
     Busy,
-    /// Sleeps in epoll when it found nothing for a while.
+    /// Sleeps in poll when it found nothing for a while.
     Adaptive,
 }
 
@@ -189,12 +192,9 @@ fn run<R: Rings + AsFd>(
     if !core_affinity::set_for_current(core_affinity::CoreId { id: spec.core }) {
         return Err(io::Error::other(format!("cannot pin to CPU {}", spec.core)));
     }
-    let mut sleep = Sleep::new(&plane, &shared.wake)?;
     let mut idle = 0;
     while !shared.stop.load(Relaxed) {
-        if shared.mailbox.obey(&mut plane) {
-            sleep = Sleep::new(&plane, &shared.wake)?;
-        }
+        shared.mailbox.obey(&mut plane);
         let moved = plane.turn(snapshot.load());
         counters.worker.turns.add(1);
         if moved > 0 {
@@ -208,39 +208,29 @@ fn run<R: Rings + AsFd>(
         } else {
             counters.worker.sleeps.add(1);
             let longest = if plane.owes_kick() { &RETRY } else { &SLEEP };
-            sleep.wait(&shared.wake, longest)?;
+            sleep(&plane, &shared.wake, longest)?;
         }
     }
     Ok(plane)
 }
 
-/// The idle poll: everything that may end a worker's sleep.
-struct Sleep {
-    epoll: OwnedFd,
-    events: Vec<epoll::Event>,
-}
-
-impl Sleep {
-    fn new<R: Rings + AsFd>(plane: &Dataplane<R>, wake: &OwnedFd) -> io::Result<Self> {
-        let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let nothing = epoll::EventData::new_u64(0);
-        epoll::add(&set, wake, nothing, epoll::EventFlags::IN)?;
-        for queue in plane.queues() {
-            epoll::add(&set, queue.rings(), nothing, epoll::EventFlags::IN)?;
-        }
-        Ok(Self { epoll: set, events: Vec::with_capacity(1) })
+/// The idle poll: waits for a frame, a command or `longest`.
+///
+/// Not by epoll: a socket in an epoll set has a waiter at all times, and the kernel wakes the waiters of a copy-mode
+/// socket for every frame it has sent (`sock_wfree`, net/core/sock.c).
+fn sleep<R: Rings + AsFd>(
+    plane: &Dataplane<R>,
+    wake: &OwnedFd,
+    longest: &Timespec,
+) -> io::Result<()> {
+    let mut descriptors = ArrayVec::<_, DESCRIPTORS>::new();
+    descriptors.push(PollFd::new(wake, PollFlags::IN));
+    descriptors.extend(plane.queues().map(|queue| PollFd::new(queue.rings(), PollFlags::IN)));
+    match poll(&mut descriptors, Some(longest)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
     }
-
-    /// Waits for a frame, a command or `longest`.
-    fn wait(&mut self, wake: &OwnedFd, longest: &Timespec) -> io::Result<()> {
-        self.events.clear();
-        let room = rustix::buffer::spare_capacity(&mut self.events);
-        match epoll::wait(&self.epoll, room, Some(longest)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        // Which descriptor it was does not matter: every turn looks at all of them.
-        let _ = rustix::io::read(wake, &mut [0u8; 8]);
-        Ok(())
-    }
+    // Which descriptor it was does not matter: every turn looks at all of them.
+    let _ = rustix::io::read(wake, &mut [0u8; 8]);
+    Ok(())
 }

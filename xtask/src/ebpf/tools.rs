@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use super::compare::contains;
+use super::{Object, compare::contains};
 use crate::{
     command::{Toolchain, command, output, root, run, target_dir},
     setup::{self, Need},
@@ -50,16 +50,16 @@ impl Tools {
     }
 
     /// Checks the programs by clippy, which the workspace's own run leaves out.
-    pub(crate) fn lint(&self) -> Result<()> {
-        run(self.cargo("clippy").args(["--", "-D", "warnings"]))
+    pub(super) fn lint(&self, object: &Object) -> Result<()> {
+        run(self.cargo("clippy", object).args(["--", "-D", "warnings"]))
     }
 
-    /// Builds the programs' object, without debug sections and without a word about this machine.
-    pub(crate) fn build(&self) -> Result<Vec<u8>> {
-        run(&mut self.cargo("build"))?;
+    /// Builds an object, without debug sections and without a word about this machine.
+    pub(super) fn build(&self, object: &Object) -> Result<Vec<u8>> {
+        run(&mut self.cargo("build", object))?;
 
-        let linked = build_dir().join(TARGET).join("release/bond");
-        let stripped = build_dir().join("bond-ebpf.o");
+        let linked = build_dir().join(TARGET).join("release").join(object.binary);
+        let stripped = build_dir().join(object.binary).with_extension("o");
         let mut strip = command(llvm_prefix().join("bin/llvm-strip"));
         run(strip.arg("--strip-debug").arg(&linked).arg("-o").arg(&stripped))?;
         let object = fs::read(&stripped).with_context(|| format!("no {}", stripped.display()))?;
@@ -72,7 +72,7 @@ impl Tools {
     }
 
     /// Cargo on the programs.
-    fn cargo(&self, verb: &str) -> Command {
+    fn cargo(&self, verb: &str, object: &Object) -> Command {
         let mut flags = vec![
             // aya-ebpf asks for a machine even where, as here, nothing depends on it.
             "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
@@ -88,7 +88,8 @@ impl Tools {
 
         let mut cargo = Toolchain::Pinned.command(&format!(
             "cargo {verb} --quiet --locked --release --target {TARGET} -Z build-std=core \
-             --package bond-ebpf --bins --features programs"
+             --package {} --bins --features programs",
+            object.package
         ));
         cargo
             // The eBPF half alone needs unstable features: a target without a built `core`.

@@ -1,0 +1,124 @@
+//! `bond-bench`: measures, and reports. `cargo xtask bench` builds and runs it.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+use bond_bench::{
+    device::{Device, Direction},
+    machine::Environment,
+    parts::{self, Bench},
+    peers,
+    plan::Plan,
+    report::{Facts, Measurement, Report, SCHEMA, table},
+};
+use clap::{Parser, ValueEnum};
+
+/// Measures bond beside other systems, on veth cables in network namespaces of its own. Needs root.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Fewer loads, devices and rounds: less than 5 minutes
+    #[arg(long)]
+    quick: bool,
+    /// Write the report to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Readings of each quantity
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
+    /// Bytes of a frame, without the FCS
+    #[arg(long, value_name = "BYTES", value_delimiter = ',')]
+    lengths: Vec<usize>,
+    /// Only devices whose names hold one of these
+    #[arg(long, value_name = "TEXT", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only these parts
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    part: Vec<Part>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Part {
+    Rate,
+    Profile,
+    Latency,
+    Loss,
+    Idle,
+    Failover,
+}
+
+impl Options {
+    fn plan(&self) -> Plan {
+        let mut plan = if self.quick { Plan::quick() } else { Plan::full() };
+        if let Some(rounds) = self.rounds {
+            (plan.rounds, plan.pulls) = (rounds, rounds);
+        }
+        if !self.lengths.is_empty() {
+            plan.lengths.clone_from(&self.lengths);
+        }
+        let named = |name: &str| self.only.iter().any(|text| name.contains(text.as_str()));
+        plan.specs.retain(|spec| self.only.is_empty() || named(&spec.to_string()));
+        plan
+    }
+
+    fn wants(&self, part: Part) -> bool {
+        self.part.is_empty() || self.part.contains(&part)
+    }
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let plan = options.plan();
+    let mut missing = Vec::new();
+    let mut devices = Vec::new();
+    for spec in &plan.specs {
+        match peers::lacks(spec) {
+            Some(why) => missing.push(format!("{spec}: {why}")),
+            None => devices.push(Device::start(*spec)?),
+        }
+    }
+    let mut bench = Bench::new(devices, plan.rounds)?;
+    let measurements = measure(&options, &plan, &mut bench)?;
+    bench.finish();
+    let facts = |device: &Device| Facts { spec: device.spec, facts: device.running.facts.clone() };
+    let report = Report {
+        schema: SCHEMA,
+        environment: Environment::read()?,
+        devices: bench.devices.iter().map(facts).collect(),
+        missing,
+        repeated: bench.repeated,
+        measurements,
+    };
+    print!("{}", table(&report));
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(&report)?;
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn measure(options: &Options, plan: &Plan, bench: &mut Bench) -> Result<Vec<Measurement>> {
+    let mut out = Vec::new();
+    if options.wants(Part::Rate) || options.wants(Part::Latency) {
+        for direction in [Direction::HostToWire, Direction::WireToHost] {
+            for &length in &plan.lengths {
+                out.extend(parts::rate(bench, direction, length)?);
+            }
+        }
+    }
+    if options.wants(Part::Profile) {
+        out.extend(parts::profile(bench)?);
+    }
+    if options.wants(Part::Latency) {
+        out.extend(parts::latency(bench, &out, &plan.loads)?);
+    }
+    if options.wants(Part::Loss) && plan.loss {
+        out.extend(parts::loss(bench)?);
+    }
+    if options.wants(Part::Idle) {
+        out.extend(parts::idle(bench)?);
+    }
+    if options.wants(Part::Failover) {
+        out.extend(parts::failover(bench, &plan.failover_rates, plan.pulls)?);
+    }
+    Ok(out)
+}

@@ -1,0 +1,68 @@
+//! How long nothing arrives after the far end of the active slave's cable was set down.
+
+use std::{thread, time::Duration};
+
+use anyhow::Result;
+
+use super::{About, Bench};
+use crate::{
+    device::{Direction, Mode},
+    report::{Measurement, Name},
+};
+
+/// Longer than any outage that ends by itself.
+const DOWN: Duration = Duration::from_millis(150);
+/// From the plug until the device has taken the slave back, and the primary is active again.
+const UP: Duration = Duration::from_millis(350);
+/// The last frames arrive within this time.
+const UNDER_WAY: Duration = Duration::from_millis(10);
+
+/// The native bonds in active-backup that notice a carrier, at `rates` frames a second, `pulls` pulls each.
+pub fn failover(bench: &mut Bench, rates: &[u32], pulls: usize) -> Result<Vec<Measurement>> {
+    let numbers = bench.select(|spec| {
+        spec.is_native() && spec.mode == Mode::ActiveBackup && spec.system.fails_over()
+    });
+    let (direction, length) = (Direction::HostToWire, 64);
+    let rounds = std::mem::replace(&mut bench.rounds, pulls);
+    let mut out = Vec::new();
+    for &rate in rates {
+        let period = Duration::from_secs(1) / rate;
+        let readings = bench.turns("failover", &numbers, |bench, device| {
+            let lost = pull(bench, device, period)?;
+            Ok(lost as f64 * period.as_secs_f64() * 1e3)
+        })?;
+        let about = About {
+            name: Name::Outage,
+            unit: "ms",
+            direction,
+            length,
+            load: Some(format!("{} kpps", rate / 1000)),
+        };
+        out.extend(bench.measurements(&about, &numbers, readings));
+    }
+    bench.rounds = rounds;
+    Ok(out)
+}
+
+/// Pulls the active slave's cable and plugs it in again; how many frames were lost by the pull.
+fn pull(bench: &mut Bench, device: usize, period: Duration) -> Result<u64> {
+    let Bench { devices, generator, .. } = bench;
+    let device = &devices[device];
+    let stream = device.stream(Direction::HostToWire, 64, Some(period));
+    let (sink, cable) = (&device.wire_sink, &device.rig.cables[0]);
+    device.run(true)?;
+    thread::sleep(UP);
+    let (sent, arrived) = (generator.sent()?, sink.tally()?.frames);
+    generator.run(&stream, |_| {
+        thread::sleep(DOWN);
+        cable.pull()?;
+        thread::sleep(DOWN);
+        Ok(())
+    })?;
+    thread::sleep(UNDER_WAY);
+    let (sent, arrived) = (generator.sent()? - sent, sink.tally()?.frames - arrived);
+    cable.plug()?;
+    thread::sleep(UP);
+    device.run(false)?;
+    Ok(sent.saturating_sub(arrived))
+}

@@ -1,0 +1,88 @@
+//! The systems that are compared, one file each.
+
+mod bare;
+mod bridge;
+mod ours;
+mod redirect;
+
+use std::{env, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+use bond_tests::binary;
+use serde::{Deserialize, Serialize};
+
+pub use self::bare::READY;
+use crate::{
+    device::{Running, Spec},
+    rig::Rig,
+};
+
+/// A system that forwards frames.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum System {
+    /// This project's bond.
+    Bond,
+    /// Another build of it, for a before and an after in the same rounds: what `OTHER_BOND` names.
+    OtherBond,
+    /// Our AF_XDP sockets without a bond: h1 to s0 and back.
+    BareForwarder,
+    /// XDP programs that redirect by a devmap, in the kernel.
+    DevmapRedirect,
+    /// The kernel's bridge between h1 and s0.
+    LinuxBridge,
+}
+
+impl System {
+    /// All but another build of ours.
+    pub const ALL: [Self; 4] =
+        [Self::Bond, Self::BareForwarder, Self::DevmapRedirect, Self::LinuxBridge];
+
+    /// Whether its XDP programs can be made to run in the generic hook.
+    #[must_use]
+    pub const fn has_generic_mode(self) -> bool {
+        matches!(self, Self::Bond | Self::BareForwarder)
+    }
+
+    /// Whether it uses all slaves.
+    #[must_use]
+    pub const fn is_bond(self) -> bool {
+        !matches!(self, Self::BareForwarder | Self::LinuxBridge)
+    }
+
+    /// Whether frames pass through a process.
+    #[must_use]
+    pub const fn has_process(self) -> bool {
+        !matches!(self, Self::DevmapRedirect | Self::LinuxBridge)
+    }
+
+    /// Whether it looks after its slaves' links.
+    #[must_use]
+    pub const fn fails_over(self) -> bool {
+        matches!(self, Self::Bond | Self::OtherBond)
+    }
+}
+
+/// The other build of our bond, if one is given.
+#[must_use]
+pub fn other_bond() -> Option<PathBuf> {
+    env::var_os("OTHER_BOND").map(PathBuf::from)
+}
+
+/// What this machine lacks for `spec`.
+#[must_use]
+pub const fn lacks(spec: &Spec) -> Option<String> {
+    let _ = spec;
+    None
+}
+
+/// Starts what `spec` names between the ends of `rig`.
+pub(crate) fn start(rig: &Rig, spec: &Spec) -> Result<Running> {
+    match spec.system {
+        System::Bond => ours::start(rig, spec, &binary()?),
+        System::OtherBond => ours::start(rig, spec, &other_bond().context("no OTHER_BOND")?),
+        System::BareForwarder => bare::start(rig, spec),
+        System::DevmapRedirect => redirect::start(rig, spec),
+        System::LinuxBridge => bridge::start(rig),
+    }
+}

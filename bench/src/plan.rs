@@ -1,0 +1,75 @@
+//! Which devices are measured, and how thoroughly.
+
+use crate::{
+    device::{Mode, Poll, Spec, Xdp},
+    peers::{System, other_bond},
+};
+
+/// How thoroughly.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub specs: Vec<Spec>,
+    pub rounds: usize,
+    /// Bytes of a frame, without the FCS.
+    pub lengths: Vec<usize>,
+    /// Of a device's rate, for the latency.
+    pub loads: Vec<f64>,
+    /// Frames a second while cables are pulled.
+    pub failover_rates: Vec<u32>,
+    pub pulls: usize,
+    /// Whether to look for the rates without loss.
+    pub loss: bool,
+}
+
+impl Plan {
+    /// Ends within 5 minutes.
+    #[must_use]
+    pub fn quick() -> Self {
+        Self {
+            specs: native(),
+            rounds: 5,
+            lengths: vec![64, 1514],
+            loads: vec![0.5],
+            failover_rates: vec![10_000],
+            pulls: 10,
+            loss: false,
+        }
+    }
+
+    /// Ends within 40 minutes.
+    #[must_use]
+    pub fn full() -> Self {
+        let mut specs = native();
+        let generic = |spec: &&Spec| spec.system.has_generic_mode();
+        let mut more: Vec<_> =
+            specs.iter().filter(generic).map(|spec| Spec { xdp: Xdp::Generic, ..*spec }).collect();
+        for mode in BOTH {
+            more.push(Spec { poll: Poll::Busy, ..Spec::new(System::Bond, mode) });
+            more.push(Spec { slaves: 1, ..Spec::new(System::Bond, mode) });
+        }
+        specs.append(&mut more);
+        Self {
+            specs,
+            rounds: 7,
+            lengths: vec![64, 512, 1514],
+            loads: vec![0.1, 0.5, 0.9],
+            failover_rates: vec![1_000, 10_000],
+            pulls: 50,
+            loss: true,
+        }
+    }
+}
+
+const BOTH: [Mode; 2] = [Mode::BalanceRr, Mode::ActiveBackup];
+
+/// Every system in the modes it has, with native XDP and two slaves.
+fn native() -> Vec<Spec> {
+    let modes = |system: &System| -> &[Mode] {
+        if system.is_bond() { &BOTH } else { &[Mode::ActiveBackup] }
+    };
+    let others = other_bond().map(|_| System::OtherBond);
+    let systems = System::ALL.into_iter().chain(others);
+    systems
+        .flat_map(|system| modes(&system).iter().map(move |mode| Spec::new(system, *mode)))
+        .collect()
+}
