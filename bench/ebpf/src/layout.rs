@@ -108,7 +108,7 @@ impl Place {
 /// Buckets an octave of latency is divided into: a reading is at most 1/32 off.
 const STEPS: u32 = 32;
 /// Entries of `LATENCY`: enough for a second.
-pub const BUCKETS: u32 = STEPS * 27;
+pub const BUCKETS: u32 = STEPS * 26;
 
 /// The entry of `LATENCY` for a latency in ns.
 #[inline(always)]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::fitter::Fitter;
 use super::ipc::Ipc;
 use super::signals::Signals;
 use super::slot::Slot;
@@ -16,29 +17,26 @@ use crate::egress::Host;
 use crate::mode::{self, Decision, Policy};
 use crate::netlink::{Address, Event, Events, Mac, Netlink};
 use crate::poller::Worker;
-use crate::port::{PortSpec, RunLock, StateFile};
+use crate::port::RunLock;
 use crate::snapshot::{Snapshot, SnapshotCell};
 use crate::state::{Failover, Failovers};
 use crate::watch::{Evidence, Source, Verdict};
-use crate::xsk::{UmemHandle, XskRings};
+use crate::xsk::XskRings;
 
 /// Everything of a running bond. The control thread owns it; workers see the snapshot only.
 #[derive(Debug)]
 pub(super) struct Bond {
     pub(super) config: BondConfig,
-    pub(super) spec: PortSpec,
     pub(super) mac: Mac,
     pub(super) mtu: u32,
     pub(super) nl: Netlink,
     pub(super) events: Events,
     pub(super) ipc: Ipc,
-    pub(super) state_file: StateFile,
     /// The bond's name is ours.
     pub(super) claim: RunLock,
-    /// So are the slaves, by ifindex.
-    pub(super) slave_claims: Vec<(u32, RunLock)>,
+    /// Opens and closes slaves.
+    pub(super) fitter: Fitter,
     pub(super) host: Host,
-    pub(super) umems: Vec<UmemHandle>,
     pub(super) workers: Vec<Worker<XskRings>>,
     pub(super) slots: Vec<Slot>,
     pub(super) policy: Policy,
@@ -46,31 +44,41 @@ pub(super) struct Bond {
     pub(super) published: Arc<SnapshotCell>,
     pub(super) failovers: Failovers,
     pub(super) started: Instant,
+    /// When all is looked after at the latest.
+    pub(super) next_poll: Instant,
+    /// Not every slave has joined for the first time.
+    pub(super) starting: bool,
 }
 
 impl Bond {
     /// Follows events until a stop is asked for, or something ends the bond.
     pub(super) fn serve(&mut self, signals: &Signals) -> Result<(), BondError> {
-        let mut next_poll = Instant::now();
-        loop {
-            let now = Instant::now();
-            if now >= next_poll {
-                self.check_workers()?;
-                // Waiting events first: one that is older than the poll must not overrule it.
-                self.read_events()?;
-                self.reopen_sockets()?;
-                self.poll_carriers()?;
-                self.take_back_slaves()?;
-                next_poll = now + self.config.miimon;
-            }
-            self.wait(signals, next_poll)?;
-            if signals.stop_asked() {
-                tracing::info!("stopping {}", self.config.name);
-                return Ok(());
-            }
-            self.read_events()?;
-            self.ipc.answer(|| view::state(self));
+        while !signals.stop_asked() {
+            self.turn(signals)?;
         }
+        tracing::info!("stopping {}", self.config.name);
+        Ok(())
+    }
+
+    /// Looks after everything once, waits for something to happen, and answers who asks.
+    pub(super) fn turn(&mut self, signals: &Signals) -> Result<(), BondError> {
+        if Instant::now() >= self.next_poll {
+            self.check_workers()?;
+            // Waiting events first: one that is older than the poll must not overrule it.
+            self.read_events()?;
+            self.reopen_sockets()?;
+            self.poll_carriers()?;
+            self.settle();
+            if !self.starting {
+                self.take_back_slaves()?;
+            }
+            self.next_poll = Instant::now() + self.config.miimon;
+        }
+        self.wait(signals)?;
+        self.hear_fitter()?;
+        self.read_events()?;
+        self.ipc.answer(|| view::state(self));
+        Ok(())
     }
 
     /// The slave in a slot.
@@ -91,10 +99,10 @@ impl Bond {
         self.slot_ids().find(|slot| self.slot(*slot).ifindex() == Some(ifindex))
     }
 
-    fn wait(&self, signals: &Signals, until: Instant) -> Result<(), BondError> {
-        let left = until.saturating_duration_since(Instant::now());
+    fn wait(&self, signals: &Signals) -> Result<(), BondError> {
+        let left = self.next_poll.saturating_duration_since(Instant::now());
         let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-        let mut fds = [self.events.as_fd(), self.ipc.as_fd(), signals.as_fd()]
+        let mut fds = [self.events.as_fd(), self.fitter.as_fd(), self.ipc.as_fd(), signals.as_fd()]
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
@@ -125,6 +133,8 @@ impl Bond {
                         let attached = self.slot_mut(slot).attached.as_mut();
                         let carrier = attached.is_some_and(|attached| attached.learn(&link));
                         self.look(slot, carrier, Source::Event)?;
+                    } else {
+                        self.appeared(&link.name);
                     }
                 }
                 Event::Removed { index, .. } => self.removed(index)?,
@@ -159,7 +169,7 @@ impl Bond {
         self.poll_carriers()
     }
 
-    fn removed(&mut self, ifindex: u32) -> Result<(), BondError> {
+    pub(super) fn removed(&mut self, ifindex: u32) -> Result<(), BondError> {
         if ifindex == self.host.ifindex {
             return Err(BondError::Deleted(self.config.name.clone()));
         }
@@ -171,8 +181,21 @@ impl Bond {
         Ok(())
     }
 
+    /// A netdev that is no slave appeared or changed: it may be one that was gone. One that was refused has its time.
+    fn appeared(&mut self, name: &str) {
+        let mut absent = self.slots.iter_mut().filter(|slot| slot.attached.is_none());
+        if let Some(slot) = absent.find(|slot| slot.name == name && slot.refused.is_none()) {
+            slot.retry = Instant::now();
+        }
+    }
+
     /// One look at the carrier of a slave that is there.
-    fn look(&mut self, slot: u8, carrier: bool, source: Source) -> Result<(), BondError> {
+    pub(super) fn look(
+        &mut self,
+        slot: u8,
+        carrier: bool,
+        source: Source,
+    ) -> Result<(), BondError> {
         let state = self.slot(slot);
         if carrier && state.attached.as_ref().is_some_and(|attached| attached.closed.is_some()) {
             return Ok(()); // Without sockets it cannot be used: the next poll looks again.
@@ -260,18 +283,25 @@ impl Bond {
         }
         tracing::info!("{} has MAC {mac} now: so have its slaves", self.config.name);
         self.mac = mac;
-        for slot in self.slots.iter_mut() {
-            let Some(attached) = &mut slot.attached else { continue };
-            match self.nl.set_mac(attached.port.ifindex, mac) {
-                Ok(()) => attached.mac = mac,
-                Err(error) => {
-                    attached.promisc = attached.packet.promiscuous().is_ok();
-                    tracing::warn!("{error}; promiscuous mode instead: {}", attached.promisc);
-                }
-            }
-        }
+        self.slot_ids().for_each(|slot| self.give_mac(slot));
         if let Some(active) = self.snapshot.active {
             self.announce(active);
+        }
+    }
+
+    /// Gives a slave bond0's MAC, or lets it receive all frames where that is refused.
+    pub(super) fn give_mac(&mut self, slot: u8) {
+        let Self { slots, nl, mac, .. } = self;
+        let attached = &mut slots[usize::from(slot)].attached;
+        let Some(attached) = attached.as_mut().filter(|a| a.mac != *mac && !a.promisc) else {
+            return;
+        };
+        match nl.set_mac(attached.port.ifindex, *mac) {
+            Ok(()) => attached.mac = *mac,
+            Err(error) => {
+                attached.promisc = attached.packet.promiscuous().is_ok();
+                tracing::warn!("{error}; promiscuous mode instead: {}", attached.promisc);
+            }
         }
     }
 

@@ -1,260 +1,273 @@
-//! Slaves joining and leaving, at the start and while the bond runs.
+//! Slaves joining and leaving, at the start and while the bond runs: the control thread's half. What may take its time
+//! is the fitter's.
 
 use std::time::{Duration, Instant};
 
 use super::BondError;
 use super::bond::Bond;
-use super::packet::PacketSocket;
+use super::fitter::{Answer, Fit, Fitted, Job, Netdev};
 use super::slot::{Attached, Slot};
-use super::start::{save, slave_lock};
 use crate::mode::Event;
-use crate::netlink::Link;
-use crate::poller::{Command, Reply};
-use crate::port::{
-    Candidate, CarrierFiles, Port, PortError, RunLock, Saved, Share, Wanted, own_umem,
-};
+use crate::poller::{Command, Reply, SlavePort};
+use crate::port::{Bound, PortError, Share, Wanted, own_umem};
 use crate::watch::Source;
 use crate::xsk::{BindMode, XskRings};
 
 /// How long the kernel may take to let go of a closed socket's queue.
 const LET_GO: Duration = Duration::from_secs(5);
-/// Between two tries to take back a slave that could not be taken back.
+/// Between two tries to take back a slave that is not there, or could not be taken back.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long a link may take to come back after its driver was touched: autonegotiation, and a slow switch.
+const SETTLE: Duration = Duration::from_secs(10);
 
 impl Bond {
-    /// Makes a netdev that was found fit a slave: settings, program, sockets, workers, first look.
-    ///
-    /// On an error the netdev is as it was.
-    pub(super) fn join(&mut self, slot: u8, candidate: &Candidate) -> Result<(), BondError> {
-        let ifindex = candidate.link.index;
-        self.claim_slave(candidate)?;
-        let mut saved = Saved::read(&mut self.nl, &candidate.link).map_err(PortError::from)?;
-        if let Some(known) = self.state_file.slaves.iter().find(|known| known.ifindex == ifindex)
-            && saved.mac == self.mac
-        {
-            // It was away, say in another network namespace, with the MAC that we gave it.
-            saved.mac = known.mac;
+    /// Has a netdev opened as the slave of `slot`.
+    pub(super) fn fit(&mut self, slot: u8, netdev: Netdev) -> Result<(), BondError> {
+        let wanted = Wanted { mac: self.mac, mtu: self.mtu };
+        let state = self.slot_mut(slot);
+        state.fitting = true;
+        state.retry = Instant::now() + RETRY;
+        self.ask_fitter(slot, Job::Fit(Fit { slot, netdev, wanted }))
+    }
+
+    /// Asks for what will be answered.
+    fn ask_fitter(&mut self, slot: u8, job: Job) -> Result<(), BondError> {
+        self.slot_mut(slot).unanswered += 1;
+        self.fitter.ask(job)
+    }
+
+    /// Carries on with what the fitter has done. An error of a slave that joins for the first time ends the bond.
+    pub(super) fn hear_fitter(&mut self) -> Result<(), BondError> {
+        for answer in self.fitter.answers() {
+            match answer {
+                Answer::Fitted(slot, result) => {
+                    let state = self.slot_mut(slot);
+                    state.unanswered -= 1;
+                    state.fitting = false;
+                    let result = result.and_then(|fitted| self.join(slot, *fitted));
+                    self.joined(slot, result)?;
+                }
+                Answer::Closed(slot) => {
+                    self.slot_mut(slot).unanswered -= 1;
+                    self.reclaim(slot)?;
+                }
+                Answer::Reopened(slot, ifindex, result) => {
+                    self.slot_mut(slot).unanswered -= 1;
+                    self.reopened(slot, ifindex, result)?;
+                }
+            }
         }
-        self.state_file.slaves.retain(|known| known.name != saved.name && known.ifindex != ifindex);
-        self.state_file.slaves.push(saved.clone());
-        save(&self.state_file)?;
-        let queues_max = &mut self.slot_mut(slot).queues_max;
-        *queues_max = candidate.queues.max(*queues_max);
-        let attached = self.open(slot, candidate, &saved).inspect_err(|_| {
-            saved.put_back(&mut self.nl);
-            self.slave_claims.retain(|(claimed, _)| *claimed != ifindex);
-        })?;
-        let what = format!(
+        Ok(())
+    }
+
+    /// Takes a slave that was opened in: workers, program flags, first look.
+    fn join(&mut self, slot: u8, fitted: Fitted) -> Result<(), BondError> {
+        let Fitted { attached, shares, touched } = fitted;
+        let state = self.slot_mut(slot);
+        tracing::info!(
             "{}: XDP {}, {}, {} receive queue(s)",
-            candidate.link.name,
+            state.name,
             attached.port.program.mode().name(),
             attached.port.bound.mode,
             attached.port.queues
         );
-        tracing::info!("{what}");
-        self.slot_mut(slot).attached = Some(attached);
+        let ifindex = attached.port.ifindex;
+        state.attached = Some(attached);
+        self.give_mac(slot);
+        if let Err(error) = self.open_gates(slot, shares) {
+            self.expel(slot)?;
+            return Err(error);
+        }
         // Events that waited are older than the look that follows, and must not overrule it.
         self.read_events()?;
         let Self { slots, nl, .. } = self;
-        let attached = &slots[usize::from(slot)].attached;
-        let carrier = attached.as_ref().map_or(Ok(None), |attached| attached.poll_carrier(nl))?;
-        let carrier = carrier.unwrap_or(false);
-        self.evidence(slot, carrier, Source::Poll)
+        let Some(attached) = &slots[usize::from(slot)].attached else { return Ok(()) };
+        let Some(carrier) = attached.poll_carrier(nl)? else { return self.removed(ifindex) };
+        self.slot_mut(slot).settling = touched.filter(|_| !carrier);
+        self.look(slot, carrier, Source::Poll)
     }
 
-    /// No other bond may take or restore this slave while we have it.
-    fn claim_slave(&mut self, candidate: &Candidate) -> Result<(), BondError> {
-        let Link { index, name, .. } = &candidate.link;
-        if self.slave_claims.iter().any(|(claimed, _)| claimed == index) {
-            return Ok(());
+    /// What came of a slave's joining.
+    fn joined(&mut self, slot: u8, result: Result<(), BondError>) -> Result<(), BondError> {
+        let starting = self.starting;
+        let state = self.slot_mut(slot);
+        match result {
+            Ok(()) if starting => Ok(()),
+            Ok(()) => {
+                state.refused = None;
+                tracing::info!("{} is back", state.name);
+                Ok(())
+            }
+            Err(error @ (BondError::Worker { .. } | BondError::Deleted(_))) => Err(error),
+            Err(error) if starting => Err(error),
+            Err(BondError::Port(PortError::Missing(_))) => Ok(()),
+            Err(error) => {
+                let error = error.to_string();
+                if state.refused.as_ref() != Some(&error) {
+                    tracing::warn!("{} is back but cannot be a slave: {error}", state.name);
+                    state.refused = Some(error);
+                }
+                Ok(())
+            }
         }
-        let taken = RunLock::take(&slave_lock(*index))
-            .map_err(BondError::io(format!("cannot claim {name}")))?;
-        let claim = taken.ok_or_else(|| PortError::ClaimedByOther(name.clone()))?;
-        self.slave_claims.push((*index, claim));
-        Ok(())
     }
 
-    fn open(
-        &mut self,
-        slot: u8,
-        candidate: &Candidate,
-        saved: &Saved,
-    ) -> Result<Attached, BondError> {
-        let link = &candidate.link;
-        let wanted = Wanted { mac: self.mac, mtu: self.mtu };
-        let applied = saved.apply(&mut self.nl, wanted).map_err(PortError::from)?;
-        applied.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        let packet = PacketSocket::open(link.index)
-            .map_err(BondError::io(format!("cannot open a packet socket on {}", link.name)))?;
-        packet
-            .all_multicast()
-            .map_err(BondError::io(format!("{} refuses to receive all multicast", link.name)))?;
-        if applied.mac_refused {
-            packet
-                .promiscuous()
-                .map_err(BondError::io(format!("{} refuses promiscuous mode", link.name)))?;
-            tracing::warn!(
-                "{} refuses the bond's MAC: it keeps {} and is promiscuous",
-                link.name,
-                link.mac
-            );
-        }
-        let carrier = CarrierFiles::open(&mut self.nl, link.index)?;
-        if carrier.is_none() {
-            tracing::warn!("{}: sysfs does not show its carrier, rtnetlink is asked", link.name);
-        }
-        let (mut port, shares) = Port::open(candidate, slot, &self.spec, &self.umems)?;
-        self.hand_out(slot, shares)?;
-        let receive = self.snapshot.receive.contains(slot);
-        let gates = port.set_receive(receive).and_then(|()| port.open_gates());
-        if let Err(error) = gates {
-            self.close(slot, port.bound.mode)?;
-            return Err(error.into());
-        }
-        Ok(Attached {
-            port,
-            carrier,
-            admin_up: true,
-            perm_mac: link.mac,
-            mac: if applied.mac_refused { link.mac } else { self.mac },
-            packet,
-            promisc: applied.mac_refused,
-            closed: None,
-        })
-    }
-
-    fn hand_out(&mut self, slot: u8, shares: Vec<Share>) -> Result<(), BondError> {
+    /// Gives its sockets to the workers, and from then on frames.
+    fn open_gates(&mut self, slot: u8, shares: Vec<Share>) -> Result<(), BondError> {
         for (worker, Share { slave, umem }) in shares.into_iter().enumerate() {
             self.ask(worker, Command::Attach(slot, slave, umem))?;
         }
-        Ok(())
+        let receive = self.snapshot.receive.contains(slot);
+        let Some(attached) = &mut self.slot_mut(slot).attached else { return Ok(()) };
+        attached.port.set_receive(receive)?;
+        Ok(attached.port.open_gates()?)
     }
 
     fn ask(&self, worker: usize, command: Command<XskRings>) -> Result<Reply<XskRings>, BondError> {
         self.workers[worker].ask(command).map_err(|source| BondError::Worker { worker, source })
     }
 
-    /// The netdev is gone: closes its sockets and takes its frames back.
+    /// The netdev is gone, or given up: closes its sockets, takes its frames back, and puts back what is left of it.
     pub(super) fn leave(&mut self, slot: u8) -> Result<(), BondError> {
         let decision = self.policy.step(Event::Removed(slot));
         self.snapshot = decision.snapshot;
         self.published.publish(self.snapshot);
-        let Some(attached) = self.slot_mut(slot).attached.take() else { return Ok(()) };
-        let ifindex = attached.port.ifindex;
-        self.slave_claims.retain(|(claimed, _)| *claimed != ifindex);
-        self.close(slot, attached.port.bound.mode)
+        let state = self.slot_mut(slot);
+        state.settling = None;
+        state.retry = Instant::now();
+        let Some(attached) = state.attached.take() else { return Ok(()) };
+        self.close(slot)?;
+        self.fitter.ask(Job::Release(Box::new(attached)))
     }
 
     /// The slave has no carrier: closes its sockets and takes its frames back, until [`Self::reopen_sockets`].
     ///
     /// Without a carrier some drivers complete nothing in zero-copy mode: the frames stay on the NIC's ring, and
-    /// come out as soon as it sends again, which may be much later. In copy mode the kernel drops them itself.
+    /// come out as soon as it sends again, which may be much later. In copy mode the kernel drops them itself, unless
+    /// the netdev is set down: then it leaves them on the tx ring (`xsk_sendmsg`, net/xdp/xsk.c).
     pub(super) fn recycle(&mut self, slot: u8) -> Result<(), BondError> {
-        match &mut self.slot_mut(slot).attached {
-            Some(attached) if attached.port.bound.mode == BindMode::ZeroCopy => {
-                attached.closed = Some(Instant::now());
-                self.close(slot, BindMode::ZeroCopy)
-            }
-            _ => Ok(()),
+        let Some(attached) = &mut self.slot_mut(slot).attached else { return Ok(()) };
+        if attached.port.bound.mode == BindMode::Copy && attached.admin_up {
+            return Ok(());
         }
+        attached.closed = Some(Instant::now());
+        attached.port.unbind();
+        self.close(slot)
     }
 
-    /// Opens what [`Self::recycle`] closed, once the kernel has let go of it. Until then such a slave stays down.
-    pub(super) fn reopen_sockets(&mut self) -> Result<(), BondError> {
-        for slot in self.slot_ids() {
-            let Some(attached) = &mut self.slot_mut(slot).attached else { continue };
-            let Some(since) = attached.closed else { continue };
-            match attached.port.reopen() {
-                Ok(shares) => {
-                    attached.closed = None;
-                    self.hand_out(slot, shares)?;
-                    self.open_gates(slot)?;
-                }
-                Err(error) if since.elapsed() > LET_GO => self.expel(slot, &error)?,
-                Err(_) => {}
+    /// Takes a slave's queues from the workers and has them closed. [`Self::reclaim`] follows.
+    fn close(&mut self, slot: u8) -> Result<(), BondError> {
+        let mut ports: Vec<SlavePort<XskRings>> = Vec::new();
+        for worker in 0..self.workers.len() {
+            if let Reply::Detached(port) = self.ask(worker, Command::Detach(slot))? {
+                ports.extend(port);
+            }
+        }
+        self.ask_fitter(slot, Job::Close(slot, ports))
+    }
+
+    /// The sockets of a slot are closed: takes its frames back.
+    fn reclaim(&mut self, slot: u8) -> Result<(), BondError> {
+        for worker in 0..self.workers.len() {
+            let reply = self.ask(worker, Command::Reclaim(slot, Some(own_umem(slot))))?;
+            let Reply::Reclaimed(back, umem) = reply else { continue };
+            tracing::debug!("worker {worker}: {} chunks back, {} frames lost", back.fill, back.tx);
+            if let Some(umem) = umem {
+                self.fitter.ask(Job::Unmap(umem))?;
             }
         }
         Ok(())
     }
 
-    fn open_gates(&mut self, slot: u8) -> Result<(), BondError> {
-        let Some(attached) = &mut self.slot_mut(slot).attached else { return Ok(()) };
-        Ok(attached.port.open_gates().map_err(PortError::from)?)
+    /// Has opened anew what [`Self::recycle`] closed, as soon as the kernel lets go of it. Until then such a slave
+    /// stays down.
+    pub(super) fn reopen_sockets(&mut self) -> Result<(), BondError> {
+        for slot in self.slot_ids() {
+            let Slot { unanswered: 0, attached: Some(attached), .. } = self.slot_mut(slot) else {
+                continue;
+            };
+            let Some(since) = &mut attached.closed else { continue };
+            // A driver that does not bind while the netdev is set down has time from when it is set up.
+            if since.elapsed() > LET_GO && !attached.admin_up {
+                continue;
+            }
+            if since.elapsed() > LET_GO {
+                *since = Instant::now();
+            }
+            let binding = attached.port.binding();
+            self.ask_fitter(slot, Job::Reopen(slot, binding))?;
+        }
+        Ok(())
+    }
+
+    fn reopened(
+        &mut self,
+        slot: u8,
+        ifindex: u32,
+        result: Result<(Bound, Vec<Share>), PortError>,
+    ) -> Result<(), BondError> {
+        let Slot { name, attached, .. } = self.slot_mut(slot);
+        // It may have left meanwhile.
+        let attached = attached.as_mut().filter(|attached| attached.port.ifindex == ifindex);
+        match (attached, result) {
+            (Some(attached), Ok((bound, shares))) => {
+                attached.closed = None;
+                attached.port.rebind(bound);
+                self.open_gates(slot, shares)
+            }
+            (None, Ok((_, shares))) => self.fitter.ask(Job::Discard(shares)),
+            (Some(Attached { closed: Some(since), admin_up: true, .. }), Err(error))
+                if since.elapsed() > LET_GO =>
+            {
+                tracing::warn!("{name}: cannot open its sockets anew: {error}");
+                self.expel(slot)
+            }
+            (_, Err(_)) => Ok(()),
+        }
     }
 
     /// Gives a slave up for now: its netdev is put back as it was, and joins anew when that works.
-    fn expel(&mut self, slot: u8, error: &PortError) -> Result<(), BondError> {
-        let name = self.slot(slot).name.clone();
-        tracing::warn!("{name}: cannot open its sockets anew: {error}");
+    fn expel(&mut self, slot: u8) -> Result<(), BondError> {
+        self.evidence(slot, false, Source::Poll)?;
         self.leave(slot)?;
-        if let Some(saved) = self.state_file.slaves.iter().find(|saved| saved.name == name) {
-            saved.put_back(&mut self.nl);
-        }
+        self.slot_mut(slot).retry = Instant::now() + RETRY;
         Ok(())
     }
 
-    /// Closes a slave's sockets, which are bound in `mode`, and takes its frames back.
-    fn close(&self, slot: u8, mode: BindMode) -> Result<(), BondError> {
-        let own = (mode == BindMode::ZeroCopy).then_some(own_umem(slot));
-        for worker in 0..self.workers.len() {
-            // The answer holds the queues: closed here, on the control thread, because closing may block.
-            drop(self.ask(worker, Command::Detach(slot))?);
-            if let Reply::Reclaimed(back, umem) = self.ask(worker, Command::Reclaim(slot, own))? {
-                tracing::debug!(
-                    "worker {worker}: {} chunks back, {} frames lost, own UMEM {}",
-                    back.fill,
-                    back.tx,
-                    umem.is_some()
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks for slaves whose netdev is gone, and takes them in again when it is back by name.
+    /// Looks for slaves whose netdev is gone, and takes them in again when it is back by name: one after the other,
+    /// so that no two links are touched at a time.
     pub(super) fn take_back_slaves(&mut self) -> Result<(), BondError> {
         for slot in self.slot_ids() {
-            let Slot { name, attached, retry, .. } = self.slot(slot);
-            if attached.is_some() || Instant::now() < *retry {
-                continue;
-            }
-            let name = name.clone();
-            if self.nl.link(&name)?.is_none() {
-                continue;
-            }
-            let result = self.take_back(slot, &name);
-            let state = self.slot_mut(slot);
-            match result {
-                Ok(()) => {
-                    state.refused = None;
-                    tracing::info!("{name} is back");
-                }
-                Err(error @ (BondError::Worker { .. } | BondError::Deleted(_))) => {
-                    return Err(error);
-                }
-                Err(error) => {
-                    state.retry = Instant::now() + RETRY;
-                    let error = error.to_string();
-                    if state.refused.as_ref() != Some(&error) {
-                        tracing::warn!("{name} is back but cannot be a slave: {error}");
-                        state.refused = Some(error);
-                    }
-                }
+            let Slot { name, queues_max, attached, retry, unanswered, .. } = self.slot(slot);
+            let absent = attached.is_none() && *unanswered == 0 && Instant::now() >= *retry;
+            if absent && !self.is_touching() {
+                let netdev = Netdev::Absent { name: name.clone(), queues_max: *queues_max };
+                self.fit(slot, netdev)?;
             }
         }
         Ok(())
     }
 
-    fn take_back(&mut self, slot: u8, name: &str) -> Result<(), BondError> {
-        let candidate = Candidate::inspect(&mut self.nl, name)?;
-        let bond = Link { name: self.config.name.clone(), mtu: self.mtu, ..candidate.link.clone() };
-        candidate.check(&self.spec, &bond)?;
-        // The UMEMs were made for as many queues as it had at the start.
-        let (has, max) = (candidate.queues, self.slot(slot).queues_max);
-        if has > max {
-            return Err(PortError::TooManyQueues { name: name.to_owned(), has, max }.into());
+    /// A slave's driver is being touched, or its link has not come back from that.
+    pub(super) fn is_touching(&self) -> bool {
+        self.slots.iter().any(|slot| slot.fitting || slot.settling.is_some())
+    }
+
+    /// Ends the wait for the links of slaves that joined: they are there, or will not come soon.
+    pub(super) fn settle(&mut self) {
+        for Slot { name, settling, carrier, .. } in &mut self.slots {
+            let Some(since) = *settling else { continue };
+            let waited = since.elapsed().as_millis();
+            if carrier.up() {
+                tracing::info!("{name}: link back {waited} ms after its driver was touched");
+            } else if since.elapsed() > SETTLE {
+                tracing::warn!(
+                    "{name}: its link is not back {waited} ms after its driver was touched"
+                );
+            } else {
+                continue;
+            }
+            *settling = None;
         }
-        self.join(slot, &candidate)
     }
 }

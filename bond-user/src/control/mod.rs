@@ -3,6 +3,8 @@
 mod announce;
 mod bond;
 mod error;
+mod fit;
+mod fitter;
 mod ipc;
 mod join;
 mod packet;
@@ -23,7 +25,7 @@ use crate::netlink::Netlink;
 /// What kept the bond from starting, or ended it. The machine is as before in either case.
 pub fn run(config: BondConfig) -> Result<(), BondError> {
     let signals = signals::Signals::new()?;
-    let mut bond = start::start(config)?;
+    let mut bond = start::start(config, &signals)?;
     let served = bond.serve(&signals);
     let stopped = bond.stop();
     served.and(stopped)

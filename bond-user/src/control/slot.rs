@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::packet::PacketSocket;
 use crate::netlink::{Link, Mac, Netlink, NetlinkError};
-use crate::port::{CarrierFiles, Port};
+use crate::port::{CarrierFiles, Port, RunLock};
 use crate::watch::Carrier;
 
 /// One configured slave.
@@ -22,6 +22,12 @@ pub(super) struct Slot {
     pub(super) refused: Option<String>,
     /// When to try again.
     pub(super) retry: Instant,
+    /// Jobs of the fitter for this slot whose answer is due.
+    pub(super) unanswered: u32,
+    /// One of them opens the slave.
+    pub(super) fitting: bool,
+    /// Since when its link is awaited, which it had before its driver was touched.
+    pub(super) settling: Option<Instant>,
 }
 
 impl Slot {
@@ -33,6 +39,9 @@ impl Slot {
             attached: None,
             refused: None,
             retry: Instant::now(),
+            unanswered: 0,
+            fitting: false,
+            settling: None,
         }
     }
 
@@ -46,6 +55,8 @@ impl Slot {
 #[derive(Debug)]
 pub(super) struct Attached {
     pub(super) port: Port,
+    /// It is ours, and no other bond's.
+    pub(super) claim: RunLock,
     /// Its own MAC.
     pub(super) perm_mac: Mac,
     /// Its MAC now: the bond's, unless the driver refused.

@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use super::BondError;
 use super::bond::Bond;
+use super::fitter::{Fitter, Netdev, Tools};
 use super::ipc::Ipc;
 use super::privileges;
+use super::signals::Signals;
 use super::slot::Slot;
 use crate::config::{BindChoice, BondConfig, XdpChoice};
 use crate::egress::{Host, HostShare, HostSpec};
@@ -27,7 +29,7 @@ struct Plan {
 }
 
 /// Starts a bond. On an error the machine is as before.
-pub(super) fn start(config: BondConfig) -> Result<Bond, BondError> {
+pub(super) fn start(config: BondConfig, signals: &Signals) -> Result<Bond, BondError> {
     config.validate()?;
     privileges::check()?;
     privileges::raise_memlock();
@@ -45,7 +47,7 @@ pub(super) fn start(config: BondConfig) -> Result<Bond, BondError> {
         Err(error) => return Err(undo(&state_file, &mut nl, error)),
     };
     match plan.assemble(nl, state_file.clone(), host, claim) {
-        Ok((mut bond, candidates)) => match bond.take_in(&candidates) {
+        Ok((mut bond, candidates)) => match bond.take_in(candidates, signals) {
             Ok(()) => Ok(bond),
             Err(error) => {
                 if let Err(left) = bond.stop() {
@@ -199,6 +201,8 @@ impl Plan {
         let published = Arc::new(SnapshotCell::new(policy.snapshot()));
         let workers = self.spawn(shares, &published)?;
         host.open_gates()?;
+        let tools =
+            Tools { bond: self.config.name.clone(), spec: self.spec, umems, nl, state_file };
         let bond = Bond {
             mac: self.mac(),
             mtu: self.candidates[0].link.mtu,
@@ -208,14 +212,13 @@ impl Plan {
             snapshot: policy.snapshot(),
             failovers: Failovers::default(),
             started: Instant::now(),
+            next_poll: Instant::now(),
+            starting: true,
+            nl: Netlink::new().map_err(BondError::io("cannot open a netlink socket"))?,
+            fitter: Fitter::spawn(tools).map_err(BondError::io("cannot start a thread"))?,
             config: self.config,
-            spec: self.spec,
-            nl,
-            state_file,
             claim,
-            slave_claims: Vec::new(),
             host,
-            umems,
             workers,
             policy,
             published,
@@ -252,10 +255,19 @@ impl Plan {
 }
 
 impl Bond {
-    fn take_in(&mut self, candidates: &[Candidate]) -> Result<(), BondError> {
+    /// Opens the slaves one after the other, and waits for each one's link: no two are down for it at a time.
+    fn take_in(&mut self, candidates: Vec<Candidate>, signals: &Signals) -> Result<(), BondError> {
         for (slot, candidate) in (0u8..).zip(candidates) {
-            self.join(slot, candidate)?;
+            self.slot_mut(slot).queues_max = candidate.queues;
+            self.fit(slot, Netdev::Found(Box::new(candidate)))?;
+            while self.is_touching() {
+                self.turn(signals)?;
+                if signals.stop_asked() {
+                    return Ok(());
+                }
+            }
         }
+        self.starting = false;
         // Finding the first active slave, one slave after the other, was no failover.
         self.failovers = Failovers::default();
         let Self { config, workers, mac, mtu, .. } = self;
@@ -272,22 +284,23 @@ impl Bond {
 
     /// Ends the workers, closes everything, and puts the machine back as it was.
     pub(super) fn stop(self) -> Result<(), BondError> {
-        let Self {
-            mut nl, state_file, ipc, host, workers, slots, umems, claim, slave_claims, ..
-        } = self;
+        let Self { ipc, fitter, host, workers, slots, claim, .. } = self;
         drop(ipc);
+        let fitted = fitter.stop();
         // Programs first: nothing is redirected any more while the sockets close.
-        drop(slots);
+        let attached = slots.into_iter().filter_map(|slot| slot.attached);
+        let claims: Vec<RunLock> = attached.map(|attached| attached.claim).collect();
         drop(host);
         for (worker, handle) in workers.into_iter().enumerate() {
             if let Err(source) = handle.stop() {
                 tracing::error!("{}", BondError::Worker { worker, source });
             }
         }
+        let Tools { mut nl, state_file, umems, .. } = fitted?;
         drop(umems);
         let restored = restored(&state_file, &mut nl);
         // Now others may have them.
-        drop((claim, slave_claims));
+        drop((claim, claims));
         restored
     }
 }

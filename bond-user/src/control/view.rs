@@ -97,7 +97,7 @@ fn slave(bond: &Bond, slot: u8, state: &Slot) -> SlaveState {
 /// "carrier for 12.3 s, seen by netlink event".
 fn evidence(bond: &Bond, state: &Slot) -> String {
     if state.attached.is_none() {
-        return "interface is gone".into();
+        return if bond.starting { "joining" } else { "interface is gone" }.into();
     }
     let Some(last) = state.carrier.last_change() else { return "no carrier yet".into() };
     let seconds = bond.started.elapsed().saturating_sub(last.since).as_secs_f64();

@@ -21,6 +21,6 @@ pub use run_lock::RunLock;
 pub(crate) use settings::disable_ipv6;
 pub use settings::{Applied, Saved, SettingsError, Wanted};
 pub(crate) use share::own_umem;
-pub use share::{Bound, SHARED_UMEM, Share};
+pub use share::{Binding, Bound, SHARED_UMEM, Share};
 pub use slave::{Candidate, Port, PortSpec};
 pub use state_file::{StateFile, socket_path};

@@ -1,12 +1,14 @@
 //! Binding a netdev's queues to sockets, and dealing them out to the workers.
 
+use std::sync::Arc;
+
 use super::program::{Program, XdpMode};
 use super::{PortError, ProgramFailure};
 use crate::config::BindChoice;
 use crate::poller::{Queue, SlavePort, Umem};
 use crate::xsk::{
-    BindMode, Features, Frames, Geometry, PortId, StatsHandle, UmemHandle, UmemId, XskError,
-    XskMemory, XskRings,
+    BindMode, Features, Frames, Geometry, PortId, SocketStats, StatsHandle, UmemHandle, UmemId,
+    XskError, XskMemory, XskRings,
 };
 
 /// Id of the UMEM that bond0's end and all copy-mode slaves of a worker share.
@@ -39,9 +41,13 @@ impl Bound {
         Self { mode, sockets }
     }
 
-    /// The sockets.
-    pub fn sockets(&self) -> impl Iterator<Item = StatsHandle> + '_ {
-        self.sockets.iter().map(|(_, socket)| *socket)
+    /// The kernel's counters over all sockets. Those of a vanished netdev count nothing.
+    #[must_use]
+    pub fn stats(&self) -> SocketStats {
+        let mut sum = SocketStats::default();
+        let read = self.sockets.iter().filter_map(|(_, socket)| socket.read().ok());
+        read.for_each(|stats| sum += stats);
+        sum
     }
 
     /// Lets the program redirect into the sockets.
@@ -53,9 +59,34 @@ impl Bound {
     }
 }
 
+/// Binds the sockets of a slave anew, in the mode they had.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    pub(super) spec: Arc<BindSpec>,
+    pub(super) mode: BindMode,
+}
+
+impl Binding {
+    /// ifindex of the netdev.
+    #[must_use]
+    pub fn ifindex(&self) -> u32 {
+        self.spec.ifindex
+    }
+
+    /// One socket a queue, after all were closed.
+    ///
+    /// # Errors
+    /// [`PortError`], with nothing left bound; for a while after closing that is to be expected, as the kernel lets
+    /// go of a queue a little later than of its socket (`xp_release_deferred`, net/xdp/xsk_buff_pool.c).
+    pub fn bind(&self) -> Result<(Bound, Vec<Share>), PortError> {
+        self.spec.bind_mode(self.mode)
+    }
+}
+
 /// What is needed to bind one slave, and to bind it again.
 #[derive(Debug)]
 pub(super) struct BindSpec {
+    pub(super) ifindex: u32,
     pub(super) ifname: String,
     pub(super) slot: u8,
     pub(super) queues: u32,
@@ -82,7 +113,7 @@ impl BindSpec {
         }
     }
 
-    pub(super) fn bind_mode(&self, mode: BindMode) -> Result<(Bound, Vec<Share>), PortError> {
+    fn bind_mode(&self, mode: BindMode) -> Result<(Bound, Vec<Share>), PortError> {
         let mut sockets = Vec::new();
         let mut shares = Vec::new();
         for worker in 0..self.shared.len() {

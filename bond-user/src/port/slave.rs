@@ -1,10 +1,12 @@
 //! Opening a netdev as a slave.
 
+use std::sync::Arc;
+
 use bond_ebpf::layout::{MAX_QUEUES, programs, slave_flags};
 
 use super::ethtool::Ethtool;
 use super::program::Program;
-use super::share::{BindSpec, Bound, Share};
+use super::share::{BindSpec, Binding, Bound, Share};
 use super::{PortError, ProgramFailure};
 use crate::config::{BindChoice, XdpChoice};
 use crate::netlink::{Link, Netlink};
@@ -113,9 +115,11 @@ pub struct Port {
     pub queues: u32,
     /// Its program.
     pub program: Program,
-    /// Its sockets; the workers own the rings.
+    /// Its sockets, unless they are closed for now; the workers own the rings.
     pub bound: Bound,
-    spec: BindSpec,
+    /// By sockets that are closed.
+    counted: SocketStats,
+    spec: Arc<BindSpec>,
 }
 
 impl Port {
@@ -133,7 +137,8 @@ impl Port {
     ) -> Result<(Self, Vec<Share>), PortError> {
         let Candidate { link, features, queues } = candidate;
         let program = Program::attach(programs::SLAVE, &link.name, link.index, spec.xdp)?;
-        let bind = BindSpec {
+        let spec = Arc::new(BindSpec {
+            ifindex: link.index,
             ifname: link.name.clone(),
             slot,
             queues: *queues,
@@ -142,22 +147,27 @@ impl Port {
             xdp: program.mode(),
             geometry: spec.geometry,
             shared: shared.to_vec(),
-        };
-        let (bound, shares) = bind.bind()?;
-        Ok((Self { ifindex: link.index, queues: *queues, program, bound, spec: bind }, shares))
+        });
+        let (bound, shares) = spec.bind()?;
+        let counted = SocketStats::default();
+        Ok((Self { ifindex: link.index, queues: *queues, program, bound, counted, spec }, shares))
     }
 
-    /// Opens its sockets anew, in the same mode, after all were closed. The program stays.
-    ///
-    /// Frames are redirected only after [`Self::open_gates`].
-    ///
-    /// # Errors
-    /// [`PortError`], with nothing left bound; for a while after closing that is to be expected, as the kernel lets
-    /// go of a queue a little later than of its socket (`xp_release_deferred`, net/xdp/xsk_buff_pool.c).
-    pub fn reopen(&mut self) -> Result<Vec<Share>, PortError> {
-        let (bound, shares) = self.spec.bind_mode(self.bound.mode)?;
+    /// How to bind its sockets anew. The program stays meanwhile.
+    #[must_use]
+    pub fn binding(&self) -> Binding {
+        Binding { spec: Arc::clone(&self.spec), mode: self.bound.mode }
+    }
+
+    /// Before its sockets are closed: keeps what they counted.
+    pub fn unbind(&mut self) {
+        self.counted += self.bound.stats();
+        self.bound = Bound::new(self.bound.mode, Vec::new());
+    }
+
+    /// It has these sockets now. Frames are redirected only after [`Self::open_gates`].
+    pub fn rebind(&mut self, bound: Bound) {
         self.bound = bound;
-        Ok(shares)
     }
 
     /// From now on the program redirects into the sockets.
@@ -176,11 +186,11 @@ impl Port {
         self.program.set_flags(if receive { slave_flags::RECEIVE } else { 0 })
     }
 
-    /// The kernel's counters over all sockets. Sockets of a vanished netdev count nothing.
+    /// The kernel's counters over all sockets that it had.
     #[must_use]
     pub fn stats(&self) -> SocketStats {
-        let mut sum = SocketStats::default();
-        self.bound.sockets().filter_map(|socket| socket.read().ok()).for_each(|s| sum += s);
+        let mut sum = self.counted;
+        sum += self.bound.stats();
         sum
     }
 }

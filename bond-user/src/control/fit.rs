@@ -1,0 +1,131 @@
+//! From a netdev to a slave, and back: what the fitter does.
+
+use std::time::Instant;
+
+use super::BondError;
+use super::fitter::{Fitted, Netdev, Tools};
+use super::packet::PacketSocket;
+use super::slot::Attached;
+use super::start::{save, slave_lock};
+use crate::netlink::Link;
+use crate::port::{Candidate, CarrierFiles, Port, PortError, RunLock, Saved, Wanted};
+
+impl Tools {
+    /// Makes a netdev fit a slave: settings, program, sockets. On an error the netdev is as it was.
+    pub(super) fn fit(
+        &mut self,
+        slot: u8,
+        netdev: Netdev,
+        wanted: Wanted,
+    ) -> Result<Fitted, BondError> {
+        let candidate = match netdev {
+            Netdev::Found(candidate) => *candidate,
+            Netdev::Absent { name, queues_max } => self.find(&name, queues_max, wanted)?,
+        };
+        let claim = claim(&candidate.link)?;
+        let saved = self.remember(&candidate.link, wanted)?;
+        self.open(slot, &candidate, &saved, wanted, claim).inspect_err(|_| {
+            saved.put_back(&mut self.nl);
+        })
+    }
+
+    /// Looks whether a netdev of that name can be a slave, as at the start.
+    fn find(
+        &mut self,
+        name: &str,
+        queues_max: u32,
+        wanted: Wanted,
+    ) -> Result<Candidate, BondError> {
+        let candidate = Candidate::inspect(&mut self.nl, name)?;
+        let bond = Link { name: self.bond.clone(), mtu: wanted.mtu, ..candidate.link.clone() };
+        candidate.check(&self.spec, &bond)?;
+        // The UMEMs were made for as many queues as it had at the start.
+        let (has, max) = (candidate.queues, queues_max);
+        if has > max {
+            return Err(PortError::TooManyQueues { name: name.to_owned(), has, max }.into());
+        }
+        Ok(candidate)
+    }
+
+    /// Writes down what is to be put back.
+    fn remember(&mut self, link: &Link, wanted: Wanted) -> Result<Saved, BondError> {
+        let mut saved = Saved::read(&mut self.nl, link).map_err(PortError::from)?;
+        let slaves = &mut self.state_file.slaves;
+        if let Some(known) = slaves.iter().find(|known| known.ifindex == link.index)
+            && saved.mac == wanted.mac
+        {
+            // It was away, say in another network namespace, with the MAC that we gave it.
+            saved.mac = known.mac;
+        }
+        slaves.retain(|known| known.name != saved.name && known.ifindex != link.index);
+        slaves.push(saved.clone());
+        save(&self.state_file)?;
+        Ok(saved)
+    }
+
+    fn open(
+        &mut self,
+        slot: u8,
+        candidate: &Candidate,
+        saved: &Saved,
+        wanted: Wanted,
+        claim: RunLock,
+    ) -> Result<Fitted, BondError> {
+        let link = &candidate.link;
+        let touched = link.carrier.then(Instant::now);
+        let applied = saved.apply(&mut self.nl, wanted).map_err(PortError::from)?;
+        applied.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let packet = packet_socket(link, applied.mac_refused)?;
+        let carrier = CarrierFiles::open(&mut self.nl, link.index)?;
+        if carrier.is_none() {
+            tracing::warn!("{}: sysfs does not show its carrier, rtnetlink is asked", link.name);
+        }
+        let (port, shares) = Port::open(candidate, slot, &self.spec, &self.umems)?;
+        let attached = Attached {
+            port,
+            claim,
+            carrier,
+            admin_up: true,
+            perm_mac: link.mac,
+            mac: if applied.mac_refused { link.mac } else { wanted.mac },
+            packet,
+            promisc: applied.mac_refused,
+            closed: None,
+        };
+        Ok(Fitted { attached, shares, touched })
+    }
+
+    /// Detaches a slave and puts its netdev back as it was, if there still is one.
+    pub(super) fn release(&mut self, attached: Attached) {
+        let Attached { port, claim, packet, .. } = attached;
+        let ifindex = port.ifindex;
+        drop((port, packet));
+        if let Some(saved) = self.state_file.slaves.iter().find(|saved| saved.ifindex == ifindex) {
+            saved.put_back(&mut self.nl);
+        }
+        drop(claim);
+    }
+}
+
+/// No other bond may take or restore this slave while we have it.
+fn claim(link: &Link) -> Result<RunLock, BondError> {
+    let Link { index, name, .. } = link;
+    let taken = RunLock::take(&slave_lock(*index))
+        .map_err(BondError::io(format!("cannot claim {name}")))?;
+    Ok(taken.ok_or_else(|| PortError::ClaimedByOther(name.clone()))?)
+}
+
+/// For what the control thread sends itself. It also makes the NIC hear what is for the bond.
+fn packet_socket(link: &Link, promiscuous: bool) -> Result<PacketSocket, BondError> {
+    let Link { index, name, mac, .. } = link;
+    let packet = PacketSocket::open(*index)
+        .map_err(BondError::io(format!("cannot open a packet socket on {name}")))?;
+    packet
+        .all_multicast()
+        .map_err(BondError::io(format!("{name} refuses to receive all multicast")))?;
+    if promiscuous {
+        packet.promiscuous().map_err(BondError::io(format!("{name} refuses promiscuous mode")))?;
+        tracing::warn!("{name} refuses the bond's MAC: it keeps {mac} and is promiscuous");
+    }
+    Ok(packet)
+}
