@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::fitter::Fitter;
 use super::ipc::Ipc;
 use super::signals::Signals;
-use super::slot::Slot;
+use super::slot::{Slot, Sockets};
 use super::{BondError, announce, view};
 use crate::config::BondConfig;
 use crate::egress::Host;
@@ -197,7 +197,8 @@ impl Bond {
         source: Source,
     ) -> Result<(), BondError> {
         let state = self.slot(slot);
-        if carrier && state.attached.as_ref().is_some_and(|attached| attached.closed.is_some()) {
+        let open = state.attached.as_ref().is_some_and(|a| a.sockets == Sockets::Open);
+        if carrier && !open {
             return Ok(()); // Without sockets it cannot be used: the next poll looks again.
         }
         let lost = state.carrier.up() && !carrier;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::BondError;
 use super::fitter::{Fitted, Netdev, Tools};
 use super::packet::PacketSocket;
-use super::slot::Attached;
+use super::slot::{Attached, Sockets};
 use super::start::{save, slave_lock};
 use crate::netlink::Link;
 use crate::port::{Candidate, CarrierFiles, Port, PortError, RunLock, Saved, Wanted};
@@ -90,7 +90,7 @@ impl Tools {
             mac: if applied.mac_refused { link.mac } else { wanted.mac },
             packet,
             promisc: applied.mac_refused,
-            closed: None,
+            sockets: Sockets::Open,
         };
         Ok(Fitted { attached, shares, touched })
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::BondError;
 use super::bond::Bond;
 use super::fitter::{Answer, Fit, Fitted, Job, Netdev};
-use super::slot::{Attached, Slot};
+use super::slot::{Attached, Slot, Sockets};
 use crate::mode::Event;
 use crate::poller::{Command, Reply, SlavePort};
 use crate::port::{Bound, PortError, Share, Wanted, own_umem};
@@ -150,7 +150,7 @@ impl Bond {
         if attached.port.bound.mode == BindMode::Copy && attached.admin_up {
             return Ok(());
         }
-        attached.closed = Some(Instant::now());
+        attached.sockets = Sockets::Closed(Instant::now());
         attached.port.unbind();
         self.close(slot)
     }
@@ -186,13 +186,11 @@ impl Bond {
             let Slot { unanswered: 0, attached: Some(attached), .. } = self.slot_mut(slot) else {
                 continue;
             };
-            let Some(since) = &mut attached.closed else { continue };
-            // A driver that does not bind while the netdev is set down has time from when it is set up.
-            if since.elapsed() > LET_GO && !attached.admin_up {
-                continue;
-            }
-            if since.elapsed() > LET_GO {
-                *since = Instant::now();
+            match attached.sockets {
+                Sockets::Open => continue,
+                Sockets::Closed(_) => {}
+                Sockets::ClosedWhileDown if !attached.admin_up => continue,
+                Sockets::ClosedWhileDown => attached.sockets = Sockets::Closed(Instant::now()),
             }
             let binding = attached.port.binding();
             self.ask_fitter(slot, Job::Reopen(slot, binding))?;
@@ -211,18 +209,25 @@ impl Bond {
         let attached = attached.as_mut().filter(|attached| attached.port.ifindex == ifindex);
         match (attached, result) {
             (Some(attached), Ok((bound, shares))) => {
-                attached.closed = None;
+                attached.sockets = Sockets::Open;
                 attached.port.rebind(bound);
                 self.open_gates(slot, shares)
             }
             (None, Ok((_, shares))) => self.fitter.ask(Job::Discard(shares)),
-            (Some(Attached { closed: Some(since), admin_up: true, .. }), Err(error))
-                if since.elapsed() > LET_GO =>
+            (Some(Attached { sockets: Sockets::Closed(since), .. }), Err(_))
+                if since.elapsed() <= LET_GO =>
             {
+                Ok(())
+            }
+            (Some(attached), Err(_)) if !attached.admin_up => {
+                attached.sockets = Sockets::ClosedWhileDown;
+                Ok(())
+            }
+            (Some(_), Err(error)) => {
                 tracing::warn!("{name}: cannot open its sockets anew: {error}");
                 self.expel(slot)
             }
-            (_, Err(_)) => Ok(()),
+            (None, Err(_)) => Ok(()),
         }
     }
 

@@ -68,8 +68,17 @@ pub(super) struct Attached {
     pub(super) carrier: Option<CarrierFiles>,
     /// Set up, as the last link event told.
     pub(super) admin_up: bool,
-    /// Since when its sockets are closed, to be opened anew.
-    pub(super) closed: Option<Instant>,
+    pub(super) sockets: Sockets,
+}
+
+/// The sockets of a slave whose netdev is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sockets {
+    Open,
+    /// To be opened anew, which is tried again and again since then.
+    Closed(Instant),
+    /// To be opened anew once the netdev is set up: some drivers do not bind before.
+    ClosedWhileDown,
 }
 
 impl Attached {
