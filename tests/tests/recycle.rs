@@ -53,6 +53,9 @@ fn frames_that_waited_on_a_slave_that_is_set_down_never_come_out(xdp_mode: XdpMo
         bond.wait_for("eth0 is active again", |state| {
             state.is_whole() && state.active_slave.as_deref() == Some("eth0")
         })?;
+        // What is sent after them would take them along.
+        let next = Flow { id: 100 + round, frames: 100, ..flow };
+        assert_eq!(exchange(&next, &[&bond0], &far)?.counts(), [100, 0], "round {round}");
         assert_eq!(late.finish()?.counts(), [0, 0], "round {round}");
         let back = bond.wait_for("the free frames are back", |state| free(state) == rest)?;
         assert_eq!(
