@@ -1,6 +1,6 @@
 //! What the control thread asks of a worker between two turns.
 //!
-//! Sockets are opened and closed by the control thread, because both may block; the worker only
+//! Sockets are opened and closed by another thread, because both may block; the worker only
 //! takes them in and lets them go. Both directions are bounded lock-free queues.
 
 use crossbeam_queue::ArrayQueue;

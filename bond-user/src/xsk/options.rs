@@ -34,7 +34,7 @@ impl std::ops::AddAssign for SocketStats {
 
 /// Reads the statistics of a socket that a worker owns, without owning it.
 ///
-/// The control thread opens and closes all sockets, and forgets the handle before it closes one.
+/// The control thread forgets the handle before it has the socket closed.
 #[derive(Clone, Copy, Debug)]
 pub struct StatsHandle(pub(super) RawFd);
 

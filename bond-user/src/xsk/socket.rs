@@ -54,7 +54,7 @@ impl fmt::Display for BindMode {
     }
 }
 
-/// The rings of one AF_XDP socket. Dropping them closes it, which may block: the control thread does so.
+/// The rings of one AF_XDP socket. Dropping them closes it, which may block: no worker does so.
 pub struct XskRings {
     rx: RxQueue,
     tx: TxQueue,
