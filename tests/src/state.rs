@@ -52,6 +52,7 @@ pub struct Host {
     pub rx_bytes: u64,
     pub tx_packets: u64,
     pub tx_bytes: u64,
+    pub seam_copies: u64,
     pub drops: Drops,
 }
 
@@ -72,6 +73,7 @@ pub struct Slave {
     pub rx_bytes: u64,
     pub tx_packets: u64,
     pub tx_bytes: u64,
+    pub seam_copies: u64,
     pub drops: Drops,
 }
 

@@ -5,6 +5,7 @@
 //!   near1 virtio-net ── far1      sockets; MACs are 02:00:00:00:01:<n> near, 02:00:00:00:02:<n> far.
 //!   near2 igb        ── far2
 //!   near3 igb        ── far3
+//!   near4 virtio-net ── far4      without an IOMMU: it refuses zero-copy
 //! ```
 
 use std::{
@@ -21,10 +22,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use super::{packages::Parts, qmp::Qmp};
+use super::{packages::Parts, qmp::Qmp, report::Record};
 
-/// Models of the near NICs. Without an IOMMU virtio-net refuses zero-copy.
-const NEAR: [&str; 4] = [VIRTIO, VIRTIO, "igb", "igb"];
+/// Models of the near NICs.
+const NEAR: [&str; 5] = [VIRTIO, VIRTIO, "igb", "igb", "virtio-net-pci,speed=10000,duplex=full"];
 const VIRTIO: &str = "virtio-net-pci,iommu_platform=on,disable-legacy=on,speed=10000,duplex=full";
 /// Lines of the console that are shown when something is wrong.
 const LAST_LINES: usize = 60;
@@ -43,6 +44,8 @@ pub(super) struct Outcome {
     pub(super) passed: usize,
     pub(super) failed: usize,
     pub(super) skipped: usize,
+    /// What the tests measured.
+    pub(super) records: Vec<Record>,
     /// Why the machine did not get to the end of its tests.
     pub(super) trouble: Option<String>,
 }
@@ -182,7 +185,7 @@ impl Console {
         }
     }
 
-    /// The guest's words: `@begin TEST`, `@link NIC on|off`, `@note TEXT`, and `test TEST ... OUTCOME, SECONDS s`.
+    /// The guest's words: `@begin TEST`, `@link NIC on|off`, `@note TEXT`, `@record JSON`, and `test TEST ... OUTCOME, SECONDS s`.
     fn line(&mut self, line: &str) -> Result<()> {
         if let Some(test) = line.strip_prefix("@begin ") {
             self.running = Some(test.to_owned());
@@ -191,6 +194,9 @@ impl Console {
             line.strip_prefix("@link ").and_then(|rest| rest.split_once(' '))
         {
             self.qmp.set_link(nic, state == "on")?;
+        } else if let Some(record) = line.strip_prefix("@record ") {
+            let record = serde_json::from_str(record);
+            self.outcome.records.push(record.with_context(|| format!("not a record: {line}"))?);
         } else if let Some(note) = line.strip_prefix("@note ") {
             println!("     {note}");
         } else if let Some((_, end)) =

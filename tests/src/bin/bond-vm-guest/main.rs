@@ -1,11 +1,13 @@
 //! The first program of the machine that `cargo xtask vm` boots: runs tests on its NICs and switches it off.
 //!
 //! What it tells the outside, a line each on the console: `@begin TEST`, `@note TEXT`, `@link NIC on|off` (a wish),
-//! `test TEST ... ok|FAILED: why, SECONDS s`, `@end`.
+//! `@record JSON` (what was measured, for docs/zero-copy.md), `test TEST ... ok|FAILED: why, SECONDS s`, `@end`.
 
 mod carrier;
 mod copies;
 mod failover;
+mod kernel_bond;
+mod mtu;
 mod nics;
 mod rebind;
 mod traffic;
@@ -47,6 +49,8 @@ fn main() -> ExitCode {
 }
 
 fn run(filter: &[String]) {
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    record("machine", serde_json::json!({ "kernel": kernel.trim() }));
     let asked =
         |test: &Test| filter.is_empty() || filter.iter().any(|part| test.name.contains(part));
     for Test { name, run } in tests().filter(asked) {
@@ -71,7 +75,22 @@ fn run(filter: &[String]) {
 }
 
 fn tests() -> impl Iterator<Item = Test> {
-    [traffic::tests(), failover::tests(), carrier::tests(), rebind::tests()].into_iter().flatten()
+    [
+        traffic::tests(),
+        failover::tests(),
+        carrier::tests(),
+        rebind::tests(),
+        kernel_bond::tests(),
+        mtu::tests(),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Tells the outside what was measured.
+fn record(what: &str, mut values: serde_json::Value) {
+    values["what"] = what.into();
+    println!("@record {values}");
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {

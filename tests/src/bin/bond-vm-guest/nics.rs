@@ -7,20 +7,20 @@ use bond_tests::{Echo, Mac, Netns, Port, bounded, wait_until};
 use serde_json::Value;
 
 /// Cables of the machine, and so NICs on each of the two sides.
-const CABLES: u8 = 4;
+const CABLES: u8 = 5;
 const NEAR: u8 = 1;
 const FAR: u8 = 2;
 /// The emulated machine is slow, and removing a namespace with NICs in it slower.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Two cables between a host (eth0, eth1) and a peer (w0, w1); the NICs go home when the namespaces end.
+/// Cables between a host (eth0, eth1, ...) and a peer (w0, w1, ...); the NICs go home when the namespaces end.
 #[derive(Debug)]
 pub(crate) struct Cables {
     pub(crate) host: Netns,
     pub(crate) peer: Netns,
-    pub(crate) near: [Port; 2],
-    pub(crate) far: [Port; 2],
-    numbers: [u8; 2],
+    pub(crate) near: Vec<Port>,
+    pub(crate) far: Vec<Port>,
+    numbers: Vec<u8>,
 }
 
 impl Cables {
@@ -29,25 +29,25 @@ impl Cables {
     /// The peer's address.
     pub(crate) const PEER: Ipv4Addr = Ipv4Addr::new(10, 3, 3, 1);
 
-    /// Lays cables `numbers` of the machine and sets all four NICs up. IPv6 is off.
-    pub(crate) fn lay(numbers: [u8; 2]) -> Result<Self> {
+    /// Lays cables `numbers` of the machine and sets all their NICs up. IPv6 is off.
+    pub(crate) fn lay(numbers: &[u8]) -> Result<Self> {
         let (host, peer) = (Netns::new("host")?, Netns::new("peer")?);
         host.quiet_ipv6()?;
         peer.quiet_ipv6()?;
-        let end = |netns: &Netns, side, prefix: &str, at: usize| -> Result<Port> {
-            let mac = Mac::local(side, numbers[at]);
-            let port = Port::new(netns, &format!("{prefix}{at}"), mac);
-            deal(&port)?;
-            Ok(port)
+        let ends = |netns: &Netns, side, prefix: &str| -> Result<Vec<Port>> {
+            let end = |(at, number): (usize, &u8)| {
+                let port = Port::new(netns, &format!("{prefix}{at}"), Mac::local(side, *number));
+                deal(&port).map(|()| port)
+            };
+            numbers.iter().enumerate().map(end).collect()
         };
-        let near = [end(&host, NEAR, "eth", 0)?, end(&host, NEAR, "eth", 1)?];
-        let far = [end(&peer, FAR, "w", 0)?, end(&peer, FAR, "w", 1)?];
+        let (near, far) = (ends(&host, NEAR, "eth")?, ends(&peer, FAR, "w")?);
         for port in &far {
             // Each of them stands for a switch.
             peer.ip(&format!("link set {} promisc on", port.name))?;
         }
         near.iter().chain(&far).try_for_each(|port| port.set_up(true))?;
-        let cables = Self { host, peer, near, far, numbers };
+        let cables = Self { host, peer, near, far, numbers: numbers.to_vec() };
         cables.near.iter().chain(&cables.far).try_for_each(|port| cables.wait_for_link(port))?;
         Ok(cables)
     }
@@ -64,7 +64,13 @@ impl Cables {
         println!("@link near{} {}", self.numbers[number], if up { "on" } else { "off" });
     }
 
-    /// Gives the peer an address, behind a bridge over both cables.
+    /// The number of the near NIC of that name.
+    pub(crate) fn number(&self, name: &str) -> Result<usize> {
+        let number = self.near.iter().position(|port| port.name == name);
+        number.with_context(|| format!("{name} is no NIC of the host"))
+    }
+
+    /// Gives the peer an address, behind a bridge over all cables.
     pub(crate) fn bridge(&self) -> Result<()> {
         self.peer.ip("link add br0 type bridge mcast_snooping 0")?;
         for port in &self.far {

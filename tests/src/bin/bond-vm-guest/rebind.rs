@@ -9,32 +9,38 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use bond_tests::{BondProcess, Echo, Port};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     Test,
     nics::{self, Cables},
-    traffic::audit,
+    record,
+    traffic::settled,
 };
 
 const PERIOD: Duration = Duration::from_millis(10);
 
 pub(crate) fn tests() -> Vec<Test> {
     let rows = [("virtio+virtio", [0, 1]), ("igb+igb", [2, 3])];
-    rows.map(|(pair, cables)| {
+    let mut tests = Vec::from(rows.map(|(pair, cables)| {
         let run = move || unbind_and_bind(cables);
         Test { name: format!("{pair}/rebind"), run: Box::new(run) }
-    })
-    .into()
+    }));
+    tests.push(Test {
+        name: "virtio+virtio+igb/join".to_owned(),
+        run: Box::new(a_cable_is_pulled_while_another_slave_joins),
+    });
+    tests
 }
 
 /// The active slave's netdev goes away: the other one goes on. It comes back: the bond takes it in again, zero-copy.
 fn unbind_and_bind(numbers: [u8; 2]) -> Result<()> {
-    let cables = Cables::lay(numbers)?;
+    let cables = Cables::lay(&numbers)?;
     cables.bridge()?;
     let mut bond =
         BondProcess::start(&cables.host, "bond0", "--iface eth0,eth1 --mode active-backup")?;
-    let active = bond.wait_until_whole()?.active_slave.context("no active slave")?;
+    let whole = bond.wait_until_whole()?;
+    let active = whole.active_slave.clone().context("no active slave")?;
     let slave = cables.near.iter().find(|port| port.name == active).context("which?")?;
     bond.port()?.add_address(Cables::HOST)?;
     let echo = Echo::icmp(&cables.host, Cables::PEER, PERIOD)?;
@@ -54,7 +60,58 @@ fn unbind_and_bind(numbers: [u8; 2]) -> Result<()> {
     let back = state.slave(&active).context("the slave is missing")?;
     ensure!(back.bind_mode == "zero-copy", "{active} is back in mode {}", back.bind_mode);
     flows(&echo).context("after the driver was back")?;
-    audit(&bond.show()?)?;
+    settled(&mut bond, &whole)?;
+    bond.stop()
+}
+
+/// igb resets its NIC when a slave is opened, more than once, and holds the kernel's RTNL lock meanwhile. A cable that is
+/// pulled in this time is noticed all the same, and the resets count as no failure.
+fn a_cable_is_pulled_while_another_slave_joins() -> Result<()> {
+    let cables = Cables::lay(&[0, 1, 2])?;
+    cables.bridge()?;
+    let options = "--iface eth0,eth1,eth2 --mode active-backup --primary eth0";
+    let mut bond = BondProcess::start(&cables.host, "bond0", options)?;
+    let whole = bond.wait_until_whole()?;
+    bond.port()?.add_address(Cables::HOST)?;
+    let echo = Echo::icmp(&cables.host, Cables::PEER, PERIOD)?;
+    cables.wait_for_answer(&echo)?;
+    let igb = &cables.near[2];
+    let (driver, device) = driver(igb)?;
+    fs::write(driver.join("unbind"), &device)?;
+    bond.wait_for("the igb is gone", |state| {
+        state.slave("eth2").is_some_and(|slave| slave.ifindex.is_none())
+    })?;
+    fs::write(driver.join("bind"), &device)?;
+
+    nics::deal(igb)?;
+    let joins = Instant::now();
+    cables.set_link(0, false);
+    let over =
+        bond.wait_for("eth1 is active", |state| state.active_slave.as_deref() == Some("eth1"))?;
+    let joining = over.slave("eth2").is_some_and(|slave| slave.ifindex.is_none());
+    bond.wait_for("the igb is up", |state| {
+        state.slave("eth2").is_some_and(|slave| slave.mii_status == "up")
+    })?;
+    let join = joins.elapsed();
+    thread::sleep(20 * PERIOD);
+    let outage = echo.samples().between(joins - 10 * PERIOD, joins + join).outage(PERIOD);
+    println!("@note the igb joined in {join:.0?}, the pulled cable cost {outage:.0?}");
+    record(
+        "join",
+        json!({
+            "pair": "virtio+virtio+igb",
+            "join_ms": join.as_secs_f64() * 1e3,
+            "outage_ms": outage.as_secs_f64() * 1e3,
+        }),
+    );
+    ensure!(joining, "the igb had joined before the cable was pulled");
+    ensure!(outage < join / 4, "{outage:?} without an answer, while the igb joined in {join:?}");
+
+    cables.set_link(0, true);
+    let back = bond.wait_until_whole()?;
+    let failures: Vec<_> = back.slaves.iter().map(|slave| slave.link_failure_count).collect();
+    ensure!(failures == [1, 0, 1], "link failures: {failures:?}");
+    settled(&mut bond, &whole)?;
     bond.stop()
 }
 
