@@ -136,7 +136,9 @@ impl Port {
         shared: &[UmemHandle],
     ) -> Result<(Self, Vec<Share>), PortError> {
         let Candidate { link, features, queues } = candidate;
-        let program = Program::attach(programs::SLAVE, &link.name, link.index, spec.xdp)?;
+        // Zero-copy takes a program in the driver: where that is refused, the driver's reason is the answer.
+        let xdp = if spec.bind == BindChoice::ZeroCopy { XdpChoice::Native } else { spec.xdp };
+        let program = Program::attach(programs::SLAVE, &link.name, link.index, xdp)?;
         let spec = Arc::new(BindSpec {
             ifindex: link.index,
             ifname: link.name.clone(),

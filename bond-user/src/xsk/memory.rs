@@ -16,6 +16,9 @@ const HEADROOM: u32 = 256;
 const FRAME_OVERHEAD: u32 = 14 + 2 * 4;
 /// Chunk sizes of an aligned UMEM: a power of two from 2048 up to the page size (net/xdp/xdp_umem.c).
 const CHUNK_SIZES: [u32; 2] = [2048, 4096];
+/// The checksum, for which drivers that use the chunk themselves want room: igb takes no MTU without it beside an XDP
+/// program (`IGB_ETH_PKT_HDR_PAD`, drivers/net/ethernet/intel/igb/igb.h).
+const CHECKSUM: u32 = 4;
 /// Unit in which some NICs are told how much of a chunk they may fill: igb writes it to SRRCTL in KiB, rounded
 /// down, and silently splits a longer frame in two descriptors (drivers/net/ethernet/intel/igb/igb_main.c).
 const DRIVER_BUFFER_STEP: u32 = 1024;
@@ -37,8 +40,9 @@ impl Geometry {
     /// # Errors
     /// [`XskError::Mtu`] when no chunk does: multi-buffer frames are not supported.
     pub fn for_mtu(mtu: u32, zero_copy: bool) -> Result<Self, XskError> {
-        let step = if zero_copy { DRIVER_BUFFER_STEP } else { 1 };
-        let room = |chunk_size: &u32| (chunk_size - HEADROOM) / step * step - FRAME_OVERHEAD;
+        let (step, checksum) = if zero_copy { (DRIVER_BUFFER_STEP, CHECKSUM) } else { (1, 0) };
+        let room =
+            |chunk_size: &u32| (chunk_size - HEADROOM) / step * step - FRAME_OVERHEAD - checksum;
         let chunk_size =
             CHUNK_SIZES.into_iter().find(|size| room(size) >= mtu).ok_or_else(|| {
                 XskError::Mtu { mtu, max: CHUNK_SIZES.iter().map(room).max().unwrap_or(0) }
@@ -167,12 +171,12 @@ mod tests {
             |mtu, zero_copy| Geometry::for_mtu(mtu, zero_copy).ok().map(|g| g.chunk_size);
         let rows = [
             (1500, Some(2048), Some(4096)),
-            (1002, Some(2048), Some(2048)),
-            (1003, Some(2048), Some(4096)),
+            (998, Some(2048), Some(2048)),
+            (999, Some(2048), Some(4096)),
             (1770, Some(2048), Some(4096)),
             (1771, Some(4096), Some(4096)),
-            (3050, Some(4096), Some(4096)),
-            (3051, Some(4096), None),
+            (3046, Some(4096), Some(4096)),
+            (3047, Some(4096), None),
             (3818, Some(4096), None),
             (3819, None, None),
         ];

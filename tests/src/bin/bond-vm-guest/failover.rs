@@ -20,7 +20,7 @@ const PERIOD: Duration = Duration::from_millis(5);
 /// The emulated machine is slow.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a state of the cables is kept: a reply that takes longer than that is lost.
-const DWELL: Duration = Duration::from_millis(300);
+const DWELL: Duration = Duration::from_millis(200);
 
 pub(crate) fn tests() -> Vec<Test> {
     let rows = [("virtio+virtio", [0, 1]), ("igb+igb", [2, 3])];
@@ -71,7 +71,9 @@ fn ours(cables: &Cables) -> Result<Vec<f64>> {
 /// The kernel's own bond over the host's NICs, in mode active-backup, with link on all of them.
 pub(crate) fn kernel_bond(cables: &Cables, miimon: u32) -> Result<Port> {
     let host = &cables.host;
-    host.ip(&format!("link add bond1 type bond mode active-backup miimon {miimon}"))?;
+    // It would have 16 queues, each with memory of ours.
+    let queues = "numrxqueues 1 numtxqueues 1";
+    host.ip(&format!("link add bond1 {queues} type bond mode active-backup miimon {miimon}"))?;
     for port in &cables.near {
         port.set_up(false)?;
         host.ip(&format!("link set {} master bond1", port.name))?;
