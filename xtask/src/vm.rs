@@ -11,10 +11,11 @@ mod report;
 use std::{
     env,
     path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Args;
 
 use self::machine::Machine;
@@ -39,7 +40,13 @@ pub(crate) struct VmArgs {
 }
 
 pub(crate) fn vm(args: &VmArgs) -> Result<()> {
-    let parts = match packages::fetch(&cache()?) {
+    setup::ensure(Need::Build)?;
+    let cache = cache()?;
+    let (parts, programs) = thread::scope(|scope| {
+        let programs = scope.spawn(build);
+        (packages::fetch(&cache), programs.join())
+    });
+    let parts = match parts {
         Ok(parts) => parts,
         Err(error) if is_ci() => return Err(error),
         Err(error) => {
@@ -47,8 +54,7 @@ pub(crate) fn vm(args: &VmArgs) -> Result<()> {
             return Ok(());
         }
     };
-    setup::ensure(Need::Build)?;
-    let programs = build()?;
+    let programs = programs.map_err(|_panic| anyhow!("the build panicked"))??;
     let scratch = tempfile::tempdir()?;
     let initramfs = scratch.path().join("initramfs");
     initramfs::write(&initramfs, &parts, &programs)?;

@@ -21,6 +21,8 @@ pub(super) enum Record {
         bound: [String; 2],
         /// Each way.
         frames: u64,
+        /// Lost, altered, duplicated.
+        faults: [u64; 3],
         seam_copies: u64,
         /// Made by the kernel for the slaves.
         kernel_copies: u64,
@@ -57,6 +59,11 @@ pub(super) fn write(path: &Path, records: &[Record]) -> Result<()> {
 
 fn tables(records: &[Record]) -> String {
     let mut text = String::new();
+    for record in records {
+        if let Record::Machine { kernel } = record {
+            let _ = writeln!(text, "Guest kernel: {kernel}.\n");
+        }
+    }
     for table in [traffic, carrier, failover, kernel_bond] {
         text.push_str(&table(records));
         text.push('\n');
@@ -65,11 +72,9 @@ fn tables(records: &[Record]) -> String {
         if let Record::Join { pair, join_ms, outage_ms } = record {
             let _ = writeln!(
                 text,
-                "{pair}: the igb took {join_ms:.0} ms to join; the cable of the active slave, pulled in that time, cost\n\
-                 {outage_ms:.0} ms.\n"
+                "{pair}: the igb took {join_ms:.0} ms to join. The cable of the active slave, pulled in that time,\n\
+                 cost {outage_ms:.0} ms.\n"
             );
-        } else if let Record::Machine { kernel } = record {
-            let _ = writeln!(text, "Guest kernel: {kernel}.\n");
         }
     }
     text
@@ -98,13 +103,14 @@ fn traffic(records: &[Record]) -> String {
     let head = " NICs | mode | sockets | frames each way | lost, altered, doubled | copied by the kernel for the slaves | \
                 copied between UMEMs ";
     table("Frames through the bond", head, records, |record| {
-        let Record::Traffic { pair, mode, bound, frames, seam_copies, kernel_copies } = record
+        let Record::Traffic { pair, mode, bound, frames, faults, seam_copies, kernel_copies } =
+            record
         else {
             return None;
         };
         let numbers = [
             frames.to_string(),
-            "0, 0, 0".into(),
+            faults.map(|fault| fault.to_string()).join(", "),
             kernel_copies.to_string(),
             seam_copies.to_string(),
         ];

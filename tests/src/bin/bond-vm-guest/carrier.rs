@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{Test, nics::Cables, record, traffic::settled};
 
 const PULLS: u32 = 10;
-const FRAMES: u64 = 1500;
+const FRAMES: u64 = 1000;
 const RATE: u32 = 2000;
 /// Frames of a quarter of a second: this machine stands still now and then.
 const MOST_LOST: u64 = RATE as u64 / 4;

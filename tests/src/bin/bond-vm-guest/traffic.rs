@@ -78,10 +78,13 @@ fn intact(pair: Pair, mode: &str, options: &str) -> Result<()> {
     let seam = seam(pair, &before, &after, &outward.counts())?;
     let slaves = only_copy_mode_copies(pair, &copies.read()?)?;
     audit(&after)?;
+    let faults = [outward.faults, report.faults];
+    let faults = faults.map(|Faults { lost, altered, duplicated }| [lost, altered, duplicated]);
+    let faults = [0, 1, 2].map(|fault| faults[0][fault] + faults[1][fault]);
     record(
         "traffic",
         json!({
-            "pair": pair.name, "mode": mode, "bound": pair.bound, "frames": FRAMES, "seam_copies": seam,
+            "pair": pair.name, "mode": mode, "bound": pair.bound, "frames": FRAMES, "faults": faults, "seam_copies": seam,
             "kernel_copies": slaves,
         }),
     );
