@@ -14,6 +14,7 @@ use bond_tests::{
 
 native_and_generic!(
     frames_that_waited_on_a_slave_that_is_set_down_never_come_out,
+    a_slave_that_is_renamed_while_it_is_down_comes_back,
     a_slave_whose_queue_stays_taken_is_given_up_and_taken_in_later,
 );
 
@@ -63,6 +64,21 @@ fn frames_that_waited_on_a_slave_that_is_set_down_never_come_out(xdp_mode: XdpMo
             Some(u64::from(round) + 1)
         );
     }
+    bond.stop()
+}
+
+fn a_slave_that_is_renamed_while_it_is_down_comes_back(xdp_mode: XdpMode) -> Result<()> {
+    let wire = Wire::new(2, 1)?;
+    let mut bond = start(&wire, xdp_mode)?;
+    let bond0 = bond.port()?;
+    wire.host.ip("link set eth0 down")?;
+    wire.host.ip("link set eth0 name lan0")?;
+    bond.wait_for("eth1 is active", |state| state.active_slave.as_deref() == Some("eth1"))?;
+    wire.host.ip("link set lan0 up")?;
+    bond.wait_for("it is active again", |state| state.active_slave.as_deref() == Some("eth0"))?;
+    let flow = Flow { id: 1, source: bond0.mac, destination: Mac::local(2, 0), frames: 1000 };
+    let report = exchange(&flow, &[&bond0], &[&wire.cables[0].far, &wire.cables[1].far])?;
+    assert_eq!((report.faults, report.counts()), (Faults::default(), vec![1000, 0]));
     bond.stop()
 }
 

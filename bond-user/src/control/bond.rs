@@ -1,27 +1,30 @@
 //! A running bond, and what makes it change.
 
-use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::failover::reason;
 use super::fitter::Fitter;
 use super::ipc::Ipc;
 use super::signals::Signals;
 use super::slot::{Slot, Sockets};
-use super::{BondError, announce, view};
+use super::{BondError, view};
 use crate::config::BondConfig;
 use crate::egress::Host;
-use crate::mode::{self, Decision, Policy};
-use crate::netlink::{Address, Event, Events, Mac, Netlink};
+use crate::mode::{self, Policy};
+use crate::netlink::{Event, Events, Mac, Netlink};
 use crate::poller::Worker;
 use crate::port::RunLock;
 use crate::snapshot::{Snapshot, SnapshotCell};
-use crate::state::{Failover, Failovers};
-use crate::watch::{Evidence, Source, Verdict};
+use crate::state::Failovers;
+use crate::watch::{Evidence, Source};
 use crate::xsk::XskRings;
+
+/// How often to look while a slave is awaited or its sockets are to be opened anew, if miimon is longer.
+const WAITING: Duration = Duration::from_millis(10);
 
 /// Everything of a running bond. The control thread owns it; workers see the snapshot only.
 #[derive(Debug)]
@@ -72,13 +75,23 @@ impl Bond {
             if !self.starting {
                 self.take_back_slaves()?;
             }
-            self.next_poll = Instant::now() + self.config.miimon;
+            self.next_poll = Instant::now() + self.pace();
         }
         self.wait(signals)?;
         self.hear_fitter()?;
         self.read_events()?;
         self.ipc.answer(|| view::state(self));
         Ok(())
+    }
+
+    /// How soon to look after everything again: miimon, unless a slave waits for something.
+    fn pace(&self) -> Duration {
+        let waits = |slot: &Slot| {
+            let open = slot.attached.as_ref().is_some_and(|a| a.sockets == Sockets::Open);
+            !open || slot.settling.is_some()
+        };
+        let longest = if self.slots.iter().any(waits) { WAITING } else { Duration::MAX };
+        self.config.miimon.min(longest)
     }
 
     /// The slave in a slot.
@@ -229,54 +242,6 @@ impl Bond {
         self.carry_out(&decision, reason, seen)
     }
 
-    /// Publishes what the mode decided, and tells the network about a new active slave.
-    fn carry_out(
-        &mut self,
-        decision: &Decision,
-        reason: String,
-        seen: Instant,
-    ) -> Result<(), BondError> {
-        let before = std::mem::replace(&mut self.snapshot, decision.snapshot);
-        // Workers first: from here on frames go the new way.
-        self.published.publish(self.snapshot);
-        self.publish_receive()?;
-        let took = seen.elapsed();
-        if before.usable.is_empty() != self.snapshot.usable.is_empty() {
-            self.host.set_carrier(&mut self.nl, !self.snapshot.usable.is_empty())?;
-        }
-        if let Some(change) = decision.active_changed {
-            self.note_failover(change, reason, took);
-            if let Some(active) = change.to {
-                self.announce(active);
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells each slave's XDP program whether its frames are delivered.
-    fn publish_receive(&mut self) -> Result<(), BondError> {
-        for (slot, state) in (0u8..).zip(&mut self.slots) {
-            if let Some(attached) = &mut state.attached {
-                attached.port.set_receive(self.snapshot.receive.contains(slot))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn note_failover(&mut self, change: mode::ActiveChange, reason: String, took: Duration) {
-        let name = |slot: Option<u8>| slot.map(|slot| self.slot(slot).name.clone());
-        let (from, to) = (name(change.from), name(change.to));
-        let text = |name: &Option<String>| name.clone().unwrap_or_else(|| "none".into());
-        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        tracing::info!("active slave: {} -> {} in {took_us} us ({reason})", text(&from), text(&to));
-        if from.is_none() && self.failovers.last.is_none() {
-            return; // The first choice is no failover.
-        }
-        self.failovers.count += 1;
-        let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        self.failovers.last = Some(Failover { from, to, reason, took_us, at });
-    }
-
     /// The host gave bond0 another MAC: the slaves follow (`bond_set_mac_address`), and the neighbours are told.
     fn adopt_mac(&mut self, mac: Mac) {
         if mac == self.mac {
@@ -305,36 +270,4 @@ impl Bond {
             }
         }
     }
-
-    /// Gratuitous ARP and unsolicited NA for bond0's addresses, on the new active slave.
-    fn announce(&mut self, active: u8) {
-        let addresses = match self.nl.addresses(self.host.ifindex) {
-            Ok(addresses) => addresses,
-            Err(error) => return tracing::warn!("cannot announce {}: {error}", self.config.name),
-        };
-        let router = is_ipv6_router(&self.config.name);
-        let Some(attached) = &self.slot(active).attached else { return };
-        for Address { ip, .. } in addresses.into_iter().filter(|address| !address.tentative) {
-            let sent = match ip {
-                IpAddr::V4(ip) => attached.packet.send(&announce::gratuitous_arp(self.mac, ip)),
-                IpAddr::V6(ip) => {
-                    attached.packet.send(&announce::unsolicited_na(self.mac, ip, router))
-                }
-            };
-            if let Err(error) = sent {
-                tracing::warn!("cannot announce {ip}: {error}");
-            }
-        }
-    }
-}
-
-/// Whether the host forwards IPv6 that arrives on this netdev.
-fn is_ipv6_router(name: &str) -> bool {
-    std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{name}/forwarding"))
-        .is_ok_and(|forwarding| forwarding.trim() != "0")
-}
-
-fn reason(name: &str, verdict: &Verdict) -> String {
-    let what = if verdict.up { "has carrier" } else { "no carrier" };
-    format!("{name}: {what}, seen by {}", verdict.source)
 }

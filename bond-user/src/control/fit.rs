@@ -8,7 +8,9 @@ use super::packet::PacketSocket;
 use super::slot::{Attached, Sockets};
 use super::start::{save, slave_lock};
 use crate::netlink::Link;
-use crate::port::{Candidate, CarrierFiles, Port, PortError, RunLock, Saved, Wanted};
+use crate::port::{
+    Binding, Bound, Candidate, CarrierFiles, Port, PortError, RunLock, Saved, Share, Wanted,
+};
 
 impl Tools {
     /// Makes a netdev fit a slave: settings, program, sockets. On an error the netdev is as it was.
@@ -93,6 +95,14 @@ impl Tools {
             sockets: Sockets::Open,
         };
         Ok(Fitted { attached, shares, touched })
+    }
+
+    /// Binds the sockets of a slave anew, whatever its netdev is called by now.
+    pub(super) fn reopen(&mut self, binding: &Binding) -> Result<(Bound, Vec<Share>), PortError> {
+        let ifindex = binding.ifindex();
+        let link = self.nl.link_by_index(ifindex)?;
+        let link = link.ok_or_else(|| PortError::Missing(format!("number {ifindex}")))?;
+        binding.bind(&link.name)
     }
 
     /// Detaches a slave and puts its netdev back as it was, if there still is one.

@@ -153,7 +153,7 @@ fn work(mut tools: Tools, jobs: &Receiver<Job>, answers: &Sender<Answer>, bell: 
                 Some(Answer::Closed(slot))
             }
             Job::Reopen(slot, binding) => {
-                Some(Answer::Reopened(slot, binding.ifindex(), binding.bind()))
+                Some(Answer::Reopened(slot, binding.ifindex(), tools.reopen(&binding)))
             }
             Job::Release(attached) => {
                 tools.release(*attached);

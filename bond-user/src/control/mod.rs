@@ -3,6 +3,7 @@
 mod announce;
 mod bond;
 mod error;
+mod failover;
 mod fit;
 mod fitter;
 mod ipc;

@@ -73,13 +73,13 @@ impl Binding {
         self.spec.ifindex
     }
 
-    /// One socket a queue, after all were closed.
+    /// One socket a queue, after all were closed. `ifname` is what the netdev is called now.
     ///
     /// # Errors
     /// [`PortError`], with nothing left bound; for a while after closing that is to be expected, as the kernel lets
     /// go of a queue a little later than of its socket (`xp_release_deferred`, net/xdp/xsk_buff_pool.c).
-    pub fn bind(&self) -> Result<(Bound, Vec<Share>), PortError> {
-        self.spec.bind_mode(self.mode)
+    pub fn bind(&self, ifname: &str) -> Result<(Bound, Vec<Share>), PortError> {
+        self.spec.bind_mode(ifname, self.mode)
     }
 }
 
@@ -87,7 +87,6 @@ impl Binding {
 #[derive(Debug)]
 pub(super) struct BindSpec {
     pub(super) ifindex: u32,
-    pub(super) ifname: String,
     pub(super) slot: u8,
     pub(super) queues: u32,
     pub(super) choice: BindChoice,
@@ -100,24 +99,24 @@ pub(super) struct BindSpec {
 
 impl BindSpec {
     /// Zero-copy where it may and can be, else copy, unless that was ruled out.
-    pub(super) fn bind(&self) -> Result<(Bound, Vec<Share>), PortError> {
+    pub(super) fn bind(&self, ifname: &str) -> Result<(Bound, Vec<Share>), PortError> {
         let able = self.features.zero_copy && self.xdp == XdpMode::Native;
         match self.choice {
-            BindChoice::Copy => self.bind_mode(BindMode::Copy),
-            BindChoice::ZeroCopy => self.bind_mode(BindMode::ZeroCopy),
-            BindChoice::Auto if !able => self.bind_mode(BindMode::Copy),
-            BindChoice::Auto => self.bind_mode(BindMode::ZeroCopy).or_else(|refused| {
-                tracing::warn!("{}: no zero-copy after all, using copy: {refused}", self.ifname);
-                self.bind_mode(BindMode::Copy)
+            BindChoice::Copy => self.bind_mode(ifname, BindMode::Copy),
+            BindChoice::ZeroCopy => self.bind_mode(ifname, BindMode::ZeroCopy),
+            BindChoice::Auto if !able => self.bind_mode(ifname, BindMode::Copy),
+            BindChoice::Auto => self.bind_mode(ifname, BindMode::ZeroCopy).or_else(|refused| {
+                tracing::warn!("{ifname}: no zero-copy after all, using copy: {refused}");
+                self.bind_mode(ifname, BindMode::Copy)
             }),
         }
     }
 
-    fn bind_mode(&self, mode: BindMode) -> Result<(Bound, Vec<Share>), PortError> {
+    fn bind_mode(&self, ifname: &str, mode: BindMode) -> Result<(Bound, Vec<Share>), PortError> {
         let mut sockets = Vec::new();
         let mut shares = Vec::new();
         for worker in 0..self.shared.len() {
-            shares.push(self.share(worker, mode, &mut sockets)?);
+            shares.push(self.share(ifname, worker, mode, &mut sockets)?);
         }
         Ok((Bound::new(mode, sockets), shares))
     }
@@ -125,6 +124,7 @@ impl BindSpec {
     /// Worker w owns the queues q with q % workers == w, so that no queue is left without a socket.
     fn share(
         &self,
+        ifname: &str,
         worker: usize,
         mode: BindMode,
         sockets: &mut Vec<(u32, StatsHandle)>,
@@ -146,7 +146,7 @@ impl BindSpec {
         let id = umem.as_ref().map_or(SHARED_UMEM, |(id, _)| *id);
         let mut queues = Vec::new();
         for queue in mine() {
-            let rings = XskRings::bind(&self.ifname, queue, &handle, self.geometry, mode)?;
+            let rings = XskRings::bind(ifname, queue, &handle, self.geometry, mode)?;
             sockets.push((queue, rings.stats()));
             queues.push(Queue::new(rings, PortId::slave(self.slot), id, self.geometry.depth()));
         }

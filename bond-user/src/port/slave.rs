@@ -141,7 +141,6 @@ impl Port {
         let program = Program::attach(programs::SLAVE, &link.name, link.index, xdp)?;
         let spec = Arc::new(BindSpec {
             ifindex: link.index,
-            ifname: link.name.clone(),
             slot,
             queues: *queues,
             choice: spec.bind,
@@ -150,7 +149,7 @@ impl Port {
             geometry: spec.geometry,
             shared: shared.to_vec(),
         });
-        let (bound, shares) = spec.bind()?;
+        let (bound, shares) = spec.bind(&link.name)?;
         let counted = SocketStats::default();
         Ok((Self { ifindex: link.index, queues: *queues, program, bound, counted, spec }, shares))
     }

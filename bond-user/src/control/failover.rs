@@ -1,0 +1,93 @@
+//! What follows from a mode's decision: it is published, noted, and told to the network.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::bond::Bond;
+use super::{BondError, announce};
+use crate::mode::{ActiveChange, Decision};
+use crate::netlink::Address;
+use crate::state::Failover;
+use crate::watch::Verdict;
+
+impl Bond {
+    /// Publishes what the mode decided, and tells the network about a new active slave.
+    pub(super) fn carry_out(
+        &mut self,
+        decision: &Decision,
+        reason: String,
+        seen: Instant,
+    ) -> Result<(), BondError> {
+        let before = std::mem::replace(&mut self.snapshot, decision.snapshot);
+        // Workers first: from here on frames go the new way.
+        self.published.publish(self.snapshot);
+        self.publish_receive()?;
+        let took = seen.elapsed();
+        if before.usable.is_empty() != self.snapshot.usable.is_empty() {
+            self.host.set_carrier(&mut self.nl, !self.snapshot.usable.is_empty())?;
+        }
+        if let Some(change) = decision.active_changed {
+            self.note_failover(change, reason, took);
+            if let Some(active) = change.to {
+                self.announce(active);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells each slave's XDP program whether its frames are delivered.
+    fn publish_receive(&mut self) -> Result<(), BondError> {
+        for (slot, state) in (0u8..).zip(&mut self.slots) {
+            if let Some(attached) = &mut state.attached {
+                attached.port.set_receive(self.snapshot.receive.contains(slot))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_failover(&mut self, change: ActiveChange, reason: String, took: Duration) {
+        let name = |slot: Option<u8>| slot.map(|slot| self.slot(slot).name.clone());
+        let (from, to) = (name(change.from), name(change.to));
+        let text = |name: &Option<String>| name.clone().unwrap_or_else(|| "none".into());
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        tracing::info!("active slave: {} -> {} in {took_us} us ({reason})", text(&from), text(&to));
+        if from.is_none() && self.failovers.last.is_none() {
+            return; // The first choice is no failover.
+        }
+        self.failovers.count += 1;
+        let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        self.failovers.last = Some(Failover { from, to, reason, took_us, at });
+    }
+
+    /// Gratuitous ARP and unsolicited NA for bond0's addresses, on the new active slave.
+    pub(super) fn announce(&mut self, active: u8) {
+        let addresses = match self.nl.addresses(self.host.ifindex) {
+            Ok(addresses) => addresses,
+            Err(error) => return tracing::warn!("cannot announce {}: {error}", self.config.name),
+        };
+        let router = is_ipv6_router(&self.config.name);
+        let Some(attached) = &self.slot(active).attached else { return };
+        for Address { ip, .. } in addresses.into_iter().filter(|address| !address.tentative) {
+            let sent = match ip {
+                IpAddr::V4(ip) => attached.packet.send(&announce::gratuitous_arp(self.mac, ip)),
+                IpAddr::V6(ip) => {
+                    attached.packet.send(&announce::unsolicited_na(self.mac, ip, router))
+                }
+            };
+            if let Err(error) = sent {
+                tracing::warn!("cannot announce {ip}: {error}");
+            }
+        }
+    }
+}
+
+/// Whether the host forwards IPv6 that arrives on this netdev.
+fn is_ipv6_router(name: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{name}/forwarding"))
+        .is_ok_and(|forwarding| forwarding.trim() != "0")
+}
+
+pub(super) fn reason(name: &str, verdict: &Verdict) -> String {
+    let what = if verdict.up { "has carrier" } else { "no carrier" };
+    format!("{name}: {what}, seen by {}", verdict.source)
+}
