@@ -10,7 +10,7 @@ mod report;
 
 use std::{
     env,
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -20,7 +20,7 @@ use clap::Args;
 
 use self::machine::Machine;
 use crate::{
-    command::{Toolchain, is_ci, root, run, target_dir},
+    command::{Toolchain, command, is_ci, root, run, target_dir},
     setup::{self, Need},
 };
 
@@ -56,6 +56,7 @@ pub(crate) fn vm(args: &VmArgs) -> Result<()> {
     };
     let programs = programs.map_err(|_panic| anyhow!("the build panicked"))??;
     let scratch = tempfile::tempdir()?;
+    let programs = programs.stripped(scratch.path())?;
     let initramfs = scratch.path().join("initramfs");
     initramfs::write(&initramfs, &parts, &programs)?;
 
@@ -97,14 +98,23 @@ struct Programs {
     bond: PathBuf,
 }
 
+/// As for the other tests: what they have built is not built again, and nothing here is measured in nanoseconds.
 fn build() -> Result<Programs> {
-    // The guest is not what is measured: it is built like the tests, and quickly.
     run(&mut Toolchain::Pinned
         .command("cargo build --quiet --package bond-tests --bin bond-vm-guest"))?;
-    run(&mut Toolchain::Pinned
-        .command("cargo build --quiet --release --package bond-user --bin bond"))?;
-    Ok(Programs {
-        guest: target_dir().join("debug/bond-vm-guest"),
-        bond: target_dir().join("release/bond"),
-    })
+    run(&mut Toolchain::Pinned.command("cargo build --quiet --package bond-user --bin bond"))?;
+    let built = target_dir().join("debug");
+    Ok(Programs { guest: built.join("bond-vm-guest"), bond: built.join("bond") })
+}
+
+impl Programs {
+    /// The same without what only a debugger needs, which would fill the machine's memory; in `directory`.
+    fn stripped(&self, directory: &Path) -> Result<Self> {
+        let strip = |program: &Path, name| {
+            let to = directory.join(name);
+            run(command("strip").arg("--strip-debug").arg("-o").arg(&to).arg(program))?;
+            anyhow::Ok(to)
+        };
+        Ok(Self { guest: strip(&self.guest, "guest")?, bond: strip(&self.bond, "bond")? })
+    }
 }
