@@ -15,7 +15,7 @@ use super::{BondError, view};
 use crate::config::BondConfig;
 use crate::egress::Host;
 use crate::mode::{self, Policy};
-use crate::netlink::{Event, Events, Mac, Netlink};
+use crate::netlink::{Event, Events, Link, Mac, Netlink};
 use crate::poller::Worker;
 use crate::port::RunLock;
 use crate::snapshot::{Snapshot, SnapshotCell};
@@ -141,15 +141,10 @@ impl Bond {
         for event in events {
             match event {
                 Event::Link(link) if link.index == self.host.ifindex => self.adopt_mac(link.mac),
-                Event::Link(link) => {
-                    if let Some(slot) = self.slot_of(link.index) {
-                        let attached = self.slot_mut(slot).attached.as_mut();
-                        let carrier = attached.is_some_and(|attached| attached.learn(&link));
-                        self.look(slot, carrier, Source::Event)?;
-                    } else {
-                        self.appeared(&link.name);
-                    }
-                }
+                Event::Link(link) => match self.slot_of(link.index) {
+                    Some(slot) => self.heard(slot, &link, Source::Event)?,
+                    None => self.appeared(&link),
+                },
                 Event::Removed { index, .. } => self.removed(index)?,
                 Event::Overrun => lost = true,
             }
@@ -174,12 +169,24 @@ impl Bond {
 
     /// Events were lost, and with them perhaps that a slave was set up or down: asks the kernel.
     fn ask_again(&mut self) -> Result<(), BondError> {
-        for attached in self.slots.iter_mut().filter_map(|slot| slot.attached.as_mut()) {
-            if let Some(link) = self.nl.link_by_index(attached.port.ifindex)? {
-                attached.learn(&link);
+        for slot in self.slot_ids() {
+            let Some(ifindex) = self.slot(slot).ifindex() else { continue };
+            match self.nl.link_by_index(ifindex)? {
+                Some(link) => self.heard(slot, &link, Source::Poll)?,
+                None => self.removed(ifindex)?,
             }
         }
-        self.poll_carriers()
+        Ok(())
+    }
+
+    /// What the kernel tells of a slave.
+    fn heard(&mut self, slot: u8, link: &Link, source: Source) -> Result<(), BondError> {
+        let Some(attached) = &mut self.slot_mut(slot).attached else { return Ok(()) };
+        let set_down = attached.admin_up && !link.up;
+        let carrier = attached.learn(link);
+        self.look(slot, carrier, source)?;
+        // Also when the poll had seen the carrier go before.
+        if set_down { self.recycle(slot) } else { Ok(()) }
     }
 
     pub(super) fn removed(&mut self, ifindex: u32) -> Result<(), BondError> {
@@ -194,10 +201,13 @@ impl Bond {
         Ok(())
     }
 
-    /// A netdev that is no slave appeared or changed: it may be one that was gone. One that was refused has its time.
-    fn appeared(&mut self, name: &str) {
+    /// A netdev that is no slave appeared or changed: it may be one that was gone, or that is being opened. One that was
+    /// refused has its time.
+    fn appeared(&mut self, link: &Link) {
         let mut absent = self.slots.iter_mut().filter(|slot| slot.attached.is_none());
-        if let Some(slot) = absent.find(|slot| slot.name == name && slot.refused.is_none()) {
+        let Some(slot) = absent.find(|slot| slot.name == link.name) else { return };
+        slot.admin_up = link.up;
+        if slot.refused.is_none() {
             slot.retry = Instant::now();
         }
     }

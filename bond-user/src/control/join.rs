@@ -26,6 +26,7 @@ impl Bond {
         let wanted = Wanted { mac: self.mac, mtu: self.mtu };
         let state = self.slot_mut(slot);
         state.fitting = true;
+        state.admin_up = true;
         state.retry = Instant::now() + RETRY;
         self.ask_fitter(slot, Job::Fit(Fit { slot, netdev, wanted }))
     }
@@ -62,8 +63,9 @@ impl Bond {
 
     /// Takes a slave that was opened in: workers, program flags, first look.
     fn join(&mut self, slot: u8, fitted: Fitted) -> Result<(), BondError> {
-        let Fitted { attached, shares, touched } = fitted;
+        let Fitted { mut attached, shares, touched } = fitted;
         let state = self.slot_mut(slot);
+        attached.admin_up = state.admin_up;
         tracing::info!(
             "{}: XDP {}, {}, {} receive queue(s)",
             state.name,
@@ -100,7 +102,10 @@ impl Bond {
             }
             Err(error @ (BondError::Worker { .. } | BondError::Deleted(_))) => Err(error),
             Err(error) if starting => Err(error),
-            Err(BondError::Port(PortError::Missing(_))) => Ok(()),
+            Err(BondError::Port(PortError::Missing(_))) => {
+                state.refused = None;
+                Ok(())
+            }
             Err(error) => {
                 let error = error.to_string();
                 if state.refused.as_ref() != Some(&error) {
@@ -147,7 +152,8 @@ impl Bond {
     /// the netdev is set down: then it leaves them on the tx ring (`xsk_sendmsg`, net/xdp/xsk.c).
     pub(super) fn recycle(&mut self, slot: u8) -> Result<(), BondError> {
         let Some(attached) = &mut self.slot_mut(slot).attached else { return Ok(()) };
-        if attached.port.bound.mode == BindMode::Copy && attached.admin_up {
+        let keeps_none = attached.port.bound.mode == BindMode::Copy && attached.admin_up;
+        if keeps_none || attached.sockets != Sockets::Open {
             return Ok(());
         }
         attached.sockets = Sockets::Closed(Instant::now());

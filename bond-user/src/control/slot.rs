@@ -26,6 +26,8 @@ pub(super) struct Slot {
     pub(super) unanswered: u32,
     /// One of them opens the slave.
     pub(super) fitting: bool,
+    /// Set up, as the last link event told while it is being opened, which sets it up.
+    pub(super) admin_up: bool,
     /// Since when its link is awaited, which it had before its driver was touched.
     pub(super) settling: Option<Instant>,
 }
@@ -41,6 +43,7 @@ impl Slot {
             retry: Instant::now(),
             unanswered: 0,
             fitting: false,
+            admin_up: true,
             settling: None,
         }
     }
