@@ -131,7 +131,7 @@ fn carrier(records: &[Record]) -> String {
 
 fn failover(records: &[Record]) -> String {
     let head =
-        " NICs | round | bond | miimon | pulls | shortest | median | longest | median to ours ";
+        " NICs | round | bond | miimon | pulls | shortest | median | longest | our median to its ";
     table("Outage at a pulled cable, in ms", head, records, |record| {
         let Record::Failover { pair, round, bond, miimon, outages_ms } = record else {
             return None;
@@ -157,7 +157,7 @@ fn failover(records: &[Record]) -> String {
             ms(sorted.first()),
             format!("{median:.1}"),
             ms(sorted.last()),
-            format!("{:.2}", median / ours),
+            if bond == "bond" { "-".into() } else { format!("{:.2}", ours / median) },
         ])
     })
 }
