@@ -61,9 +61,9 @@ pub(super) fn start(rig: &Rig, spec: &Spec) -> Result<Running> {
         Ok((shown.matches(": enabled").count() == slaves.len()).then_some(()))
     })
     .with_context(said)?;
-    // So that it never forgets where to send, and floods.
+    // So that it never forgets where to send, and floods. A slave stands for its bond.
     appctl(&format!("fdb/add br0 h1 0 {HOST_MAC}"))?;
-    appctl(&format!("fdb/add br0 bond0 0 {WIRE_MAC}"))?;
+    appctl(&format!("fdb/add br0 {} 0 {WIRE_MAC}", slaves[0]))?;
     if spec.xdp == Xdp::Generic {
         rig.slaves().try_for_each(rig::take_redirects)?;
     }

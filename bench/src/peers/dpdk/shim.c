@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 
 typedef int set_mac(uint16_t port, void *mac);
 
@@ -13,4 +14,10 @@ int rte_eth_dev_default_mac_addr_set(uint16_t port, void *mac)
 	int answer = real ? real(port, mac) : -ENOTSUP;
 
 	return answer == -ENOTSUP ? 0 : answer;
+}
+
+// What it says is read from a file while it runs.
+__attribute__((constructor)) static void say_it_at_once(void)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
 }
