@@ -14,12 +14,22 @@ use crate::{
     sink::Sink,
 };
 
+/// What speaks on the host's side.
+pub(crate) const HOST_MAC: Mac = Mac::local(9, 1);
+/// What it speaks to.
+pub(crate) const WIRE_MAC: Mac = Mac::local(9, 2);
+
 /// A bonding mode.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     BalanceRr,
     ActiveBackup,
+}
+
+impl Mode {
+    /// All that are measured.
+    pub const ALL: [Self; 2] = [Self::BalanceRr, Self::ActiveBackup];
 }
 
 /// Where the XDP programs of the slaves run.
@@ -160,15 +170,14 @@ impl Device {
     /// Frames of `length` bytes for it; from the wire they come to the active slave, or to all in turn.
     #[must_use]
     pub fn stream(&self, direction: Direction, length: usize, period: Option<Duration>) -> Stream {
-        let (host_mac, wire_mac) = (Mac::local(9, 1), Mac::local(9, 2));
         let (netns, ports, source, destination) = match direction {
-            Direction::HostToWire => (&self.rig.host, vec![self.host_index], host_mac, wire_mac),
+            Direction::HostToWire => (&self.rig.host, vec![self.host_index], HOST_MAC, WIRE_MAC),
             Direction::WireToHost => {
                 let mut ports = self.wire_indices.clone();
                 if self.spec.mode == Mode::ActiveBackup || !self.spec.system.is_bond() {
                     ports.truncate(1);
                 }
-                (&self.rig.wire, ports, wire_mac, host_mac)
+                (&self.rig.wire, ports, WIRE_MAC, HOST_MAC)
             }
         };
         Stream { netns: netns.clone(), ports, source, destination, length, period }

@@ -43,7 +43,7 @@ impl Plan {
         let generic = |spec: &&Spec| spec.system.has_generic_mode();
         let mut more: Vec<_> =
             specs.iter().filter(generic).map(|spec| Spec { xdp: Xdp::Generic, ..*spec }).collect();
-        for mode in BOTH {
+        for mode in Mode::ALL {
             more.push(Spec { poll: Poll::Busy, ..Spec::new(System::Bond, mode) });
             more.push(Spec { slaves: 1, ..Spec::new(System::Bond, mode) });
         }
@@ -60,16 +60,11 @@ impl Plan {
     }
 }
 
-const BOTH: [Mode; 2] = [Mode::BalanceRr, Mode::ActiveBackup];
-
 /// Every system in the modes it has, with native XDP and two slaves.
 fn native() -> Vec<Spec> {
-    let modes = |system: &System| -> &[Mode] {
-        if system.is_bond() { &BOTH } else { &[Mode::ActiveBackup] }
-    };
     let others = other_bond().map(|_| System::OtherBond);
     let systems = System::ALL.into_iter().chain(others);
     systems
-        .flat_map(|system| modes(&system).iter().map(move |mode| Spec::new(system, *mode)))
+        .flat_map(|system| system.modes().iter().map(move |mode| Spec::new(system, *mode)))
         .collect()
 }

@@ -2,7 +2,9 @@
 
 mod bare;
 mod bridge;
+mod dpdk;
 mod ours;
+mod ovs;
 mod redirect;
 
 use std::{env, path::PathBuf};
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::bare::READY;
 use crate::{
-    device::{Running, Spec},
+    device::{Mode, Running, Spec},
     rig::Rig,
 };
 
@@ -27,6 +29,12 @@ pub enum System {
     OtherBond,
     /// Our AF_XDP sockets without a bond: h1 to s0 and back.
     BareForwarder,
+    /// DPDK's testpmd with its bonding driver over net_af_xdp.
+    DpdkAfXdp,
+    /// The same over net_af_packet.
+    DpdkAfPacket,
+    /// Open vSwitch's userspace bond over afxdp.
+    OvsAfxdp,
     /// XDP programs that redirect by a devmap, in the kernel.
     DevmapRedirect,
     /// The kernel's bridge between h1 and s0.
@@ -35,13 +43,30 @@ pub enum System {
 
 impl System {
     /// All but another build of ours.
-    pub const ALL: [Self; 4] =
-        [Self::Bond, Self::BareForwarder, Self::DevmapRedirect, Self::LinuxBridge];
+    pub const ALL: [Self; 7] = [
+        Self::Bond,
+        Self::BareForwarder,
+        Self::DpdkAfXdp,
+        Self::DpdkAfPacket,
+        Self::OvsAfxdp,
+        Self::DevmapRedirect,
+        Self::LinuxBridge,
+    ];
 
     /// Whether its XDP programs can be made to run in the generic hook.
     #[must_use]
     pub const fn has_generic_mode(self) -> bool {
-        matches!(self, Self::Bond | Self::BareForwarder)
+        matches!(self, Self::Bond | Self::BareForwarder | Self::DpdkAfXdp | Self::OvsAfxdp)
+    }
+
+    /// The bonding modes it is measured in; one that is no bond forwards to one port, as active-backup does.
+    #[must_use]
+    pub const fn modes(self) -> &'static [Mode] {
+        match self {
+            // Its other modes choose by flow, and there is one flow.
+            Self::OvsAfxdp | Self::BareForwarder | Self::LinuxBridge => &[Mode::ActiveBackup],
+            _ => &Mode::ALL,
+        }
     }
 
     /// Whether it uses all slaves.
@@ -59,7 +84,7 @@ impl System {
     /// Whether it looks after its slaves' links.
     #[must_use]
     pub const fn fails_over(self) -> bool {
-        matches!(self, Self::Bond | Self::OtherBond)
+        matches!(self, Self::Bond | Self::OtherBond | Self::DpdkAfXdp | Self::OvsAfxdp)
     }
 }
 
@@ -71,9 +96,15 @@ pub fn other_bond() -> Option<PathBuf> {
 
 /// What this machine lacks for `spec`.
 #[must_use]
-pub const fn lacks(spec: &Spec) -> Option<String> {
-    let _ = spec;
-    None
+pub fn lacks(spec: &Spec) -> Option<String> {
+    let program = match spec.system {
+        System::DpdkAfXdp | System::DpdkAfPacket => dpdk::PROGRAM,
+        System::OvsAfxdp => ovs::PROGRAM,
+        _ => return None,
+    };
+    let paths = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&paths).any(|path| path.join(program).is_file());
+    (!found).then(|| format!("{program} is not installed (`cargo xtask bench --peers install`)"))
 }
 
 /// Starts what `spec` names between the ends of `rig`.
@@ -82,6 +113,8 @@ pub(crate) fn start(rig: &Rig, spec: &Spec) -> Result<Running> {
         System::Bond => ours::start(rig, spec, &binary()?),
         System::OtherBond => ours::start(rig, spec, &other_bond().context("no OTHER_BOND")?),
         System::BareForwarder => bare::start(rig, spec),
+        System::DpdkAfXdp | System::DpdkAfPacket => dpdk::start(rig, spec),
+        System::OvsAfxdp => ovs::start(rig, spec),
         System::DevmapRedirect => redirect::start(rig, spec),
         System::LinuxBridge => bridge::start(rig),
     }
