@@ -34,7 +34,10 @@ pub(super) fn start(rig: &Rig, spec: &Spec) -> Result<Running> {
         ovs.run("ovs-vsctl", [db.as_str(), "--timeout=20"].into_iter().chain(arguments.split(' ')))
     };
     vsctl("--no-wait init".to_owned())?;
-    vsctl(format!("--no-wait set Open_vSwitch . other_config:pmd-cpu-mask={:#x}", 1 << DEVICE_CPU))?;
+    vsctl(format!(
+        "--no-wait set Open_vSwitch . other_config:pmd-cpu-mask={:#x}",
+        1 << DEVICE_CPU
+    ))?;
     let mut switch = ovs.command(PROGRAM);
     switch.args([&format!("unix:{socket}"), "--unixctl=switch.ctl"]);
     let switch = Process::start(&mut switch)?;
