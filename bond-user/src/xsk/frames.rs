@@ -71,7 +71,9 @@ pub struct Frames {
     umem: UmemId,
     owners: Box<[Owner]>,
     free: Vec<u32>,
-    census: Census,
+    /// Chunks with the kernel for receiving, and for sending. What is neither there nor on the free list is held.
+    fill: u32,
+    tx: u32,
 }
 
 impl Frames {
@@ -82,7 +84,8 @@ impl Frames {
             umem,
             owners: vec![Owner::Free; total as usize].into_boxed_slice(),
             free: (0..total).rev().collect(),
-            census: Census { total, free: total, ..Census::default() },
+            fill: 0,
+            tx: 0,
         }
     }
 
@@ -90,15 +93,12 @@ impl Frames {
     pub fn take(&mut self) -> Option<Frame> {
         let chunk = self.free.pop()?;
         self.owners[chunk as usize] = Owner::Held;
-        self.census.free -= 1;
-        self.census.held += 1;
         Some(self.token(Desc { chunk, len: 0 }))
     }
 
     /// Puts a frame back on the free list.
     pub fn put(&mut self, frame: Frame) {
         let chunk = self.release(frame, Owner::Free);
-        self.census.free += 1;
         // Never reallocates: the list was made with room for every chunk.
         self.free.push(chunk);
     }
@@ -106,13 +106,13 @@ impl Frames {
     /// Notes that the kernel has `frame` now, to receive into at `port`.
     pub(crate) fn lend_fill(&mut self, frame: Frame, port: PortId) {
         self.release(frame, Owner::Fill(port));
-        self.census.fill += 1;
+        self.fill += 1;
     }
 
     /// Notes that the kernel has `frame` now, to send at `port`.
     pub(crate) fn lend_tx(&mut self, frame: Frame, port: PortId) {
         self.release(frame, Owner::Tx(port));
-        self.census.tx += 1;
+        self.tx += 1;
     }
 
     /// A frame that the kernel says it received at `port`.
@@ -121,14 +121,14 @@ impl Frames {
     /// or one that was given twice. Such a descriptor must not be used.
     pub(crate) fn received(&mut self, desc: Desc, port: PortId) -> Option<Frame> {
         self.claim(desc, Owner::Fill(port))?;
-        self.census.fill -= 1;
+        self.fill -= 1;
         Some(self.token(desc))
     }
 
     /// A frame that the kernel says it has sent at `port`; see [`Self::received`] for `None`.
     pub(crate) fn completed(&mut self, desc: Desc, port: PortId) -> Option<Frame> {
         self.claim(desc, Owner::Tx(port))?;
-        self.census.tx -= 1;
+        self.tx -= 1;
         Some(self.token(desc))
     }
 
@@ -147,22 +147,23 @@ impl Frames {
             // A chunk index is below `total`, which is a u32.
             self.free.extend(u32::try_from(chunk));
         }
-        self.census.fill -= back.fill;
-        self.census.tx -= back.tx;
-        self.census.free += back.fill + back.tx;
+        self.fill -= back.fill;
+        self.tx -= back.tx;
         back
     }
 
-    /// The running counts.
+    /// The counts, without looking at every chunk.
     #[must_use]
     pub fn census(&self) -> Census {
-        self.census
+        let Self { fill, tx, .. } = *self;
+        let [total, free] = [self.owners.len(), self.free.len()].map(count);
+        Census { total, free, held: total - free - fill - tx, fill, tx }
     }
 
     /// Counts every chunk anew. Equal to [`Self::census`] unless the ledger itself is wrong.
     #[must_use]
     pub fn audit(&self) -> Census {
-        let mut census = Census { total: self.census.total, ..Census::default() };
+        let mut census = Census { total: count(self.owners.len()), ..Census::default() };
         for owner in &self.owners {
             match owner {
                 Owner::Free => census.free += 1,
@@ -186,7 +187,6 @@ impl Frames {
         let owner = &mut self.owners[chunk as usize];
         debug_assert_eq!(*owner, Owner::Held);
         *owner = to;
-        self.census.held -= 1;
         chunk
     }
 
@@ -197,9 +197,13 @@ impl Frames {
             return None;
         }
         *owner = Owner::Held;
-        self.census.held += 1;
         Some(())
     }
+}
+
+/// Chunks are counted in u32: that is what [`Frames::new`] is given.
+fn count(chunks: usize) -> u32 {
+    u32::try_from(chunks).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
