@@ -22,7 +22,7 @@ impl Tools {
     ) -> Result<Fitted, BondError> {
         let candidate = match netdev {
             Netdev::Found(candidate) => *candidate,
-            Netdev::Absent { name, queues_max } => self.find(&name, queues_max, wanted)?,
+            Netdev::Absent { name, queues_max } => self.find(&name, queues_max)?,
         };
         let claim = claim(&candidate.link)?;
         let saved = self.remember(&candidate.link, wanted)?;
@@ -31,16 +31,11 @@ impl Tools {
         })
     }
 
-    /// Looks whether a netdev of that name can be a slave, as at the start.
-    fn find(
-        &mut self,
-        name: &str,
-        queues_max: u32,
-        wanted: Wanted,
-    ) -> Result<Candidate, BondError> {
+    /// Looks whether a netdev of that name can be a slave, as at the start, but for its MTU: the bond has one by now,
+    /// and gives it.
+    fn find(&mut self, name: &str, queues_max: u32) -> Result<Candidate, BondError> {
         let candidate = Candidate::inspect(&mut self.nl, name)?;
-        let bond = Link { name: self.bond.clone(), mtu: wanted.mtu, ..candidate.link.clone() };
-        candidate.check(&self.spec, &bond)?;
+        candidate.check(&self.spec)?;
         // The UMEMs were made for as many queues as it had at the start.
         let (has, max) = (candidate.queues, queues_max);
         if has > max {
@@ -53,11 +48,14 @@ impl Tools {
     fn remember(&mut self, link: &Link, wanted: Wanted) -> Result<Saved, BondError> {
         let mut saved = Saved::read(&mut self.nl, link).map_err(PortError::from)?;
         let slaves = &mut self.state_file.slaves;
-        if let Some(known) = slaves.iter().find(|known| known.ifindex == link.index)
-            && saved.mac == wanted.mac
-        {
-            // It was away, say in another network namespace, with the MAC that we gave it.
-            saved.mac = known.mac;
+        if let Some(known) = slaves.iter().find(|known| known.ifindex == link.index) {
+            // It was away, say in another network namespace, with the MAC and the MTU that we gave it.
+            if saved.mac == wanted.mac {
+                saved.mac = known.mac;
+            }
+            if saved.mtu == wanted.mtu {
+                saved.mtu = known.mtu;
+            }
         }
         slaves.retain(|known| known.name != saved.name && known.ifindex != link.index);
         slaves.push(saved.clone());

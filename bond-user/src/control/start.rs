@@ -158,7 +158,10 @@ impl Plan {
             workers: u32::try_from(cores.len()).unwrap_or(u32::MAX),
         };
         let first = &candidates[0].link;
-        candidates.iter().try_for_each(|candidate| candidate.check(&spec, first))?;
+        for candidate in &candidates {
+            candidate.check_mtu(first)?;
+            candidate.check(&spec)?;
+        }
         Ok(Self { config, spec, cores, candidates })
     }
 

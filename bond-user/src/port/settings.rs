@@ -45,6 +45,10 @@ pub struct Applied {
 pub enum SettingsError {
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
+    #[error(
+        "{source}; every slave has the bond's MTU, {mtu}: use a NIC that can, or start the bond with another MTU"
+    )]
+    Mtu { mtu: u32, source: NetlinkError },
     #[error("cannot {op} the offloads of {name} (ethtool): {errno}")]
     Offloads { op: &'static str, name: String, errno: Errno },
     #[error("cannot {op} {}: {source}", path.display())]
@@ -76,8 +80,8 @@ impl Saved {
         })
     }
 
-    /// Makes the netdev a slave: no IPv6 of its own (as the kernel's bonding keeps addrconf off slaves), no merged
-    /// frames, the bond's MTU and MAC address, up. Undoes everything when a step fails.
+    /// Makes the netdev a slave: the bond's MTU, no IPv6 of its own (as the kernel's bonding keeps addrconf off slaves),
+    /// no merged frames, the bond's MAC address, up. Undoes everything when a step fails.
     pub fn apply(&self, nl: &mut Netlink, wanted: Wanted) -> Result<Applied, SettingsError> {
         self.steps(nl, wanted).inspect_err(|_| self.put_back(nl))
     }
@@ -94,14 +98,16 @@ impl Saved {
         let addresses = nl.addresses(self.ifindex)?;
         let addresses = addresses.iter().filter(|address| !address.is_link_local());
         let warnings = addresses.map(|address| self.addressed(address)).collect();
+        // First: a driver that refuses it is asked again and again, and nothing is touched for that.
+        if link.mtu != wanted.mtu {
+            let mtu = wanted.mtu;
+            nl.set_mtu(self.ifindex, mtu).map_err(|source| SettingsError::Mtu { mtu, source })?;
+        }
         if self.ipv6_disabled.is_some() {
             Ipv6Switch::of(&self.name).write(true)?;
         }
         let off = self.offloads.keys().map(|feature| (feature.clone(), false)).collect();
         self.set_offloads(&link.name, &off)?;
-        if link.mtu != wanted.mtu {
-            nl.set_mtu(self.ifindex, wanted.mtu)?;
-        }
         let mac_refused = match set_mac(nl, self.ifindex, wanted.mac) {
             Err(error) if is_refusal(&error) => true,
             other => other.map(|()| false)?,
@@ -186,8 +192,7 @@ fn is_refusal(error: &NetlinkError) -> bool {
 
 /// Keeps IPv6 off a netdev of ours, which would otherwise talk on it by itself.
 pub(crate) fn disable_ipv6(name: &str) -> Result<(), SettingsError> {
-    let switch = Ipv6Switch::of(name);
-    if switch.read()?.is_some() { switch.write(true) } else { Ok(()) }
+    Ipv6Switch::of(name).write(true)
 }
 
 /// `net.ipv6.conf.NAME.disable_ipv6` in the calling thread's network namespace. Setting it drops the link-local
@@ -208,8 +213,9 @@ impl Ipv6Switch {
         }
     }
 
+    /// Changes nothing without IPv6: the kernel also takes it off a netdev whose MTU falls below 1280.
     fn write(&self, disabled: bool) -> Result<(), SettingsError> {
-        if self.read()? == Some(disabled) {
+        if self.read()?.is_none_or(|now| now == disabled) {
             return Ok(());
         }
         fs::write(&self.0, if disabled { "1" } else { "0" })

@@ -116,18 +116,54 @@ fn a_driver_that_refuses_its_mac_address_is_told() {
 
 #[test]
 #[ignore = "needs root"]
-fn a_failing_step_undoes_those_before() {
+fn a_refused_mtu_is_told_and_nothing_was_touched() {
     in_netns(|| {
         let (mut nl, link) = veth();
         run("ethtool -K v0 gro on");
+        // It would not survive that IPv6 is switched off and on again.
+        run("ip addr add fe80::5/64 dev v0");
         let before = shown("v0");
         let saved = Saved::read(&mut nl, &link).unwrap();
+        assert_eq!(saved.ipv6_disabled, Some(false));
         let error = saved.apply(&mut nl, Wanted { mac: BOND, mtu: 60 }).unwrap_err();
-        assert!(
-            error.to_string().starts_with("cannot set the MTU of v0: Invalid argument"),
-            "{error}"
+        assert_eq!(
+            error.to_string(),
+            "cannot set the MTU of v0: Invalid argument (os error 22): mtu less than device minimum; every slave has \
+             the bond's MTU, 60: use a NIC that can, or start the bond with another MTU"
         );
         assert_eq!(shown("v0"), before);
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_failing_step_undoes_those_before() {
+    in_netns(|| {
+        let (mut nl, link) = veth();
+        let before = shown("v0");
+        let mut saved = Saved::read(&mut nl, &link).unwrap();
+        // The kernel lets nobody change this one.
+        saved.offloads.insert("vlan-challenged".to_owned(), false);
+        let error = saved.apply(&mut nl, WANTED).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot set the offloads of v0 (ethtool): Invalid argument (os error 22)"
+        );
+        assert_eq!(shown("v0"), before);
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_mtu_too_small_for_ipv6_is_taken_and_put_back() {
+    in_netns(|| {
+        let (mut nl, link) = veth();
+        let before = shown("v0");
+        let saved = Saved::read(&mut nl, &link).unwrap();
+        saved.apply(&mut nl, Wanted { mac: BOND, mtu: 1000 }).unwrap();
+        let slave = nl.link("v0").unwrap().unwrap();
+        assert_eq!((slave.mac, slave.mtu, slave.up), (BOND, 1000, true));
+        assert_restored(&saved, &mut nl, &before);
     });
 }
 

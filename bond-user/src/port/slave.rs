@@ -71,20 +71,28 @@ impl Candidate {
         Ok(Self { link, features, queues })
     }
 
+    /// Checks that it has the MTU of the first slave, which the bond takes over.
+    ///
+    /// # Errors
+    /// [`PortError::MtuDiffers`].
+    pub fn check_mtu(&self, first: &Link) -> Result<(), PortError> {
+        if self.link.mtu == first.mtu {
+            return Ok(());
+        }
+        Err(PortError::MtuDiffers {
+            name: self.link.name.clone(),
+            mtu: self.link.mtu,
+            first: first.name.clone(),
+            expected: first.mtu,
+        })
+    }
+
     /// Checks what was found against what is wanted.
     ///
     /// # Errors
     /// [`PortError`], with the remedy.
-    pub fn check(&self, spec: &PortSpec, first: &Link) -> Result<(), PortError> {
+    pub fn check(&self, spec: &PortSpec) -> Result<(), PortError> {
         let name = || self.link.name.clone();
-        if self.link.mtu != first.mtu {
-            return Err(PortError::MtuDiffers {
-                name: name(),
-                mtu: self.link.mtu,
-                first: first.name.clone(),
-                expected: first.mtu,
-            });
-        }
         let (has, wanted) = (self.queues, spec.workers);
         if has < wanted {
             return Err(PortError::TooFewQueues { name: name(), has, wanted });
