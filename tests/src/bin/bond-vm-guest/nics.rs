@@ -101,14 +101,14 @@ pub(crate) fn wait_home() -> Result<()> {
     })
 }
 
-/// Moves the NIC with the MAC of `port` to where and what that is called.
+/// Moves the NIC with the MAC of `port` to where and what that is called. Tests leave MTUs behind: it has 1500 again.
 pub(crate) fn deal(port: &Port) -> Result<()> {
     let link = wait_until(&format!("NIC {} is home", port.mac), PATIENCE, || {
         Ok(links()?.into_iter().find(|link| mac(link) == Some(port.mac)))
     })?;
     let name = link["ifname"].as_str().context("a link without a name")?;
     let (netns, new_name) = (port.netns.name(), &port.name);
-    ip(&format!("link set {name} down"))?;
+    ip(&format!("link set {name} down mtu 1500"))?;
     ip(&format!("link set {name} netns {netns} name {new_name}"))?;
     Ok(())
 }
