@@ -1,16 +1,12 @@
 //! The longest frames that zero-copy can take.
 
-use std::thread;
-
 use anyhow::{Result, ensure};
-use bond_tests::{BondProcess, ETHERTYPE, Mac, PacketSocket, Port, bond};
+use bond_tests::{BondProcess, Mac, bond, pass};
 
 use crate::{Test, nics::Cables, traffic::settled};
 
 /// What igb's buffer of 3 KiB holds beside header, two VLAN tags and checksum.
 const LARGEST: usize = 3046;
-const HEADER: usize = 14;
-const FRAMES: u8 = 200;
 
 pub(crate) fn tests() -> Vec<Test> {
     let rows = [("virtio+virtio", [0, 1]), ("igb+igb", [2, 3])];
@@ -43,8 +39,8 @@ fn largest(numbers: &[u8]) -> Result<()> {
     let modes: Vec<_> = whole.slaves.iter().map(|s| (&*s.xdp_mode, &*s.bind_mode)).collect();
     ensure!(modes == [("native", "zero-copy"); 2], "{modes:?}");
     let (bond0, far) = (process.port()?, &cables.far[0]);
-    pass(&bond0, far, Mac::local(9, 9))?;
-    pass(far, &bond0, bond0.mac)?;
+    pass(LARGEST, &bond0, far, Mac::local(9, 9))?;
+    pass(LARGEST, far, &bond0, bond0.mac)?;
     settled(&mut process, &whole)?;
     process.stop()
 }
@@ -54,32 +50,4 @@ fn set_mtu(cables: &Cables, mtu: usize) -> Result<()> {
         port.netns.ip(&format!("link set {} mtu {mtu}", port.name))?;
     }
     cables.near.iter().chain(&cables.far).try_for_each(|port| cables.wait_for_link(port))
-}
-
-/// Frames of the largest size, one after the other, each of other bytes.
-fn pass(from: &Port, to: &Port, destination: Mac) -> Result<()> {
-    let (sender, receiver) = (from.packet_socket(ETHERTYPE)?, to.packet_socket(ETHERTYPE)?);
-    for number in 0..FRAMES {
-        let mut frame = vec![number; HEADER + LARGEST];
-        frame[..6].copy_from_slice(&destination.0);
-        frame[12..HEADER].copy_from_slice(&ETHERTYPE.to_be_bytes());
-        ensure!(sender.send(&frame)?, "no room for frame {number}");
-        let received = next(&receiver)?;
-        ensure!(received == frame, "frame {number} came as {} other bytes", received.len());
-    }
-    thread::sleep(PacketSocket::PATIENCE);
-    ensure!(next(&receiver)?.is_empty(), "more frames came than were sent");
-    Ok(())
-}
-
-/// The next frame; empty after half a second without one.
-fn next(receiver: &PacketSocket) -> Result<Vec<u8>> {
-    let mut buffer = vec![0; 2 * LARGEST];
-    for _ in 0..25 {
-        if let Some(length) = receiver.receive(&mut buffer)? {
-            buffer.truncate(length);
-            return Ok(buffer);
-        }
-    }
-    Ok(Vec::new())
 }
