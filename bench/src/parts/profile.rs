@@ -1,14 +1,19 @@
 //! Where the time of a frame goes, user space or kernel, under the load of [`super::rate`].
 
+use std::time::Duration;
+
 use anyhow::Result;
 
-use super::{About, Bench, rate::WINDOW};
+use super::{About, Bench};
 use crate::{
     device::Direction,
     profile::Profiler,
     report::{Measurement, Name},
     window::Load,
 };
+
+/// Long enough for some thousand samples.
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// The devices that have a process, from the host to the wire, 64 bytes.
 pub fn profile(bench: &mut Bench) -> Result<Vec<Measurement>> {

@@ -11,7 +11,7 @@ use crate::{
     window::Load,
 };
 
-pub(super) const WINDOW: Duration = Duration::from_millis(300);
+const WINDOW: Duration = Duration::from_millis(300);
 
 /// All devices, in `direction`, with frames of `length` bytes.
 pub fn rate(bench: &mut Bench, direction: Direction, length: usize) -> Result<Vec<Measurement>> {
