@@ -38,7 +38,7 @@ const _: () = assert!(size_of::<Token>() == size_of::<Frame>());
 
 impl Token {
     fn new(number: u32) -> Self {
-        Self { desc: Desc { chunk: number, len: 64 }, umem: 0 }
+        Self { desc: Desc { chunk: number, offset: 0, len: 64 }, umem: 0 }
     }
 
     fn value(self) -> u64 {

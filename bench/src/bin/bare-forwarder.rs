@@ -3,10 +3,11 @@
 //! `bare-forwarder <netdev> <netdev> native|generic`; the mode is that of the second, as on the slave of a bond.
 
 use anyhow::{Context as _, Result, bail};
+use arrayvec::ArrayVec;
 use bond::{
     config::XdpChoice,
     netlink::Netlink,
-    poller::{BATCH, Descs, Kick, Rings as _},
+    poller::{BATCH, Depth, Kick, Rings as _},
     port::Program,
     xsk::{BindMode, Desc, Geometry, XskMemory, XskRings},
 };
@@ -33,7 +34,7 @@ struct Forwarder {
     memory: XskMemory,
     free: Vec<Desc>,
     ends: [End; 2],
-    geometry: Geometry,
+    depth: Depth,
 }
 
 impl Forwarder {
@@ -49,8 +50,8 @@ impl Forwarder {
             Ok(End { rings, filled: 0, sending: 0, _program: program })
         };
         let ends = [open(names[0], xdp[0])?, open(names[1], xdp[1])?];
-        let free = (0..memory.chunks()).map(|chunk| Desc { chunk, len: 0 }).collect();
-        Ok(Self { memory, free, ends, geometry })
+        let free = (0..memory.chunks()).map(Desc::empty).collect();
+        Ok(Self { memory, free, ends, depth: geometry.depth(BindMode::Copy) })
     }
 
     fn turn(&mut self) {
@@ -66,11 +67,9 @@ impl Forwarder {
     fn complete(&mut self, end: usize) {
         let end = &mut self.ends[end];
         while end.sending > 0 {
-            let mut descs = Descs::new();
-            end.rings.complete(&self.memory, &mut descs);
-            end.sending -= descs.len();
-            self.free.extend(&descs);
-            if descs.len() < BATCH {
+            let seen = end.rings.complete(&self.memory, |desc| self.free.push(desc));
+            end.sending -= seen;
+            if seen < BATCH {
                 return;
             }
         }
@@ -78,12 +77,12 @@ impl Forwarder {
 
     fn refill(&mut self, end: usize) {
         let end = &mut self.ends[end];
-        while end.filled < self.geometry.rx_ring as usize {
-            let want = BATCH.min(self.geometry.rx_ring as usize - end.filled).min(self.free.len());
-            let first = self.free.len() - want;
+        while end.filled < self.depth.overloaded {
+            let want = BATCH.min(self.depth.overloaded - end.filled);
+            let spare = self.free.iter().rev().copied().take(want);
             // SAFETY: the chunks are in `free` and nowhere else; those that the ring took leave it here.
-            let taken = unsafe { end.rings.fill(&self.memory, &self.free[first..]) };
-            self.free.drain(first..first + taken);
+            let taken = unsafe { end.rings.fill(&self.memory, spare) };
+            self.free.truncate(self.free.len() - taken);
             end.filled += taken;
             if taken < BATCH {
                 break;
@@ -93,8 +92,8 @@ impl Forwarder {
     }
 
     fn forward(&mut self, from: usize) {
-        let mut descs = Descs::new();
-        self.ends[from].rings.receive(&mut self.memory, BATCH, &mut descs);
+        let mut descs = ArrayVec::<_, BATCH>::new();
+        self.ends[from].rings.receive(&mut self.memory, BATCH, |desc| descs.push(desc));
         if descs.is_empty() {
             return;
         }
@@ -102,7 +101,7 @@ impl Forwarder {
         let to = 1 - from;
         let end = &mut self.ends[to];
         // SAFETY: the chunks have just come from a ring and are nowhere else; the rest goes to `free`.
-        let taken = unsafe { end.rings.transmit(&self.memory, &descs) };
+        let taken = unsafe { end.rings.transmit(&self.memory, descs.iter().copied()) };
         self.free.extend(&descs[taken..]);
         end.sending += taken;
         while matches!(self.ends[to].rings.kick(), Kick::Again) {

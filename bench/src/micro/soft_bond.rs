@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bond::mode::Mode;
 use bond::poller::soft_nic::{SoftFrame, SoftMemory, SoftNic};
-use bond::poller::{BATCH, Counters, Dataplane, Depth, Queue, SlavePort, Umem};
+use bond::poller::{BATCH, Counters, Dataplane, Queue, SlavePort, Umem};
 use bond::snapshot::{Snapshot, SnapshotCell};
-use bond::xsk::{Census, Frames, Geometry, PortId, UmemId};
+use bond::xsk::{BindMode, Census, Frames, Geometry, PortId, UmemId};
 use bond_ebpf::select::SlaveSet;
 
 /// Slave slots of the bond.
@@ -72,7 +72,7 @@ impl SoftBond {
         let geometry = Geometry::for_mtu(1500, false).expect("an MTU that fits");
         let queue = |port: PortId, umem: UmemId| {
             let slots = geometry.rx_ring as usize;
-            Queue::new(SoftNic::new(slots), port, umem, Depth { fill: slots, tx: slots })
+            Queue::new(SoftNic::new(slots), port, umem, geometry.depth(BindMode::Copy))
         };
         let umem = |id, queues| {
             let chunks = geometry.chunks(queues);

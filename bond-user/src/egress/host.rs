@@ -105,7 +105,7 @@ impl Host {
             let rings = XskRings::bind(port, queue, &memory.handle(), geometry, mode)?;
             sockets.push((queue, rings.stats()));
             let frames = Frames::new(SHARED_UMEM, memory.chunks());
-            let queue = Queue::new(rings, PortId::HOST, SHARED_UMEM, geometry.depth());
+            let queue = Queue::new(rings, PortId::HOST, SHARED_UMEM, geometry.depth(mode));
             shares.push((queue, Umem { frames, memory }));
         }
         self.open = Some((program, Bound::new(BindMode::Copy, sockets)));

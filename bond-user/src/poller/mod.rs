@@ -30,9 +30,6 @@ pub const BATCH: usize = 64;
 /// Frames in user space's hands.
 pub type Batch = ArrayVec<Frame, BATCH>;
 
-/// Descriptors to or from the kernel.
-pub type Descs = ArrayVec<Desc, BATCH>;
-
 /// What a wake-up of the kernel told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kick {
@@ -53,21 +50,25 @@ pub trait Rings {
     /// The memory that descriptors point into.
     type Memory: Memory;
 
-    /// Takes at most `max` received descriptors from the rx ring.
-    fn receive(&mut self, memory: &mut Self::Memory, max: usize, out: &mut Descs);
-    /// Puts a prefix of `descs` on the tx ring; returns its length.
+    /// Gives `out` received descriptors from the rx ring, at most `max` and [`BATCH`].
+    fn receive(&mut self, memory: &mut Self::Memory, max: usize, out: impl FnMut(Desc));
+    /// Puts the first of `descs` on the tx ring, as many as it has room for, at most [`BATCH`]; returns how many.
     ///
     /// # Safety
-    /// `descs` are of frames of `memory` that the caller holds; those of the prefix are the kernel's
-    /// from now on, and the caller must lend their tokens in the ledger before it does anything else.
-    unsafe fn transmit(&mut self, memory: &Self::Memory, descs: &[Desc]) -> usize;
-    /// Puts a prefix of `descs` on the fill ring; returns its length.
+    /// `descs` are of chunks of `memory` that the caller has; those that were put are the kernel's from now on, and the
+    /// caller must lend them in the ledger before it does anything else.
+    unsafe fn transmit(
+        &mut self,
+        memory: &Self::Memory,
+        descs: impl Iterator<Item = Desc>,
+    ) -> usize;
+    /// The same with the fill ring.
     ///
     /// # Safety
     /// As for [`Rings::transmit`].
-    unsafe fn fill(&mut self, memory: &Self::Memory, descs: &[Desc]) -> usize;
-    /// Takes descriptors from the completion ring, as many as `out` has room for.
-    fn complete(&mut self, memory: &Self::Memory, out: &mut Descs);
+    unsafe fn fill(&mut self, memory: &Self::Memory, descs: impl Iterator<Item = Desc>) -> usize;
+    /// Gives `out` descriptors from the completion ring, at most [`BATCH`]; returns how many.
+    fn complete(&mut self, memory: &Self::Memory, out: impl FnMut(Desc)) -> usize;
     /// Tells the kernel to send what is on the tx ring, if it asked to be told.
     fn kick(&mut self) -> Kick;
     /// Tells the kernel that the fill ring has chunks again, if it asked to be told.

@@ -1,8 +1,8 @@
 //! One queue of one port: its rings, and the tokens that go in and out of them.
 
 use super::counters::{DropReason, PortCounters};
-use super::{BATCH, Batch, Descs, Kick, Rings, Umem};
-use crate::xsk::{PortId, UmemId};
+use super::{BATCH, Batch, Kick, Rings, Umem};
+use crate::xsk::{Frame, PortId, UmemId};
 
 /// Wake-ups in a row that do not get everything sent before the rest waits for the next turn.
 ///
@@ -14,8 +14,11 @@ const KICKS_MAX: usize = 32;
 /// slave dead or not, keeps another one from sending or receiving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
-    /// For receiving: the fill ring is kept at this.
+    /// For receiving: the fill ring is kept at this, which bridges bursts, and stalls of the worker.
     pub fill: usize,
+    /// The same while frames come faster than they are worked off. Then a deep queue saves none of them: it makes them
+    /// late, and spreads them over more memory than caches hold.
+    pub overloaded: usize,
     /// For sending: from the tx ring to the completion ring. The two rings alone would let twice as many in.
     pub tx: usize,
 }
@@ -29,6 +32,8 @@ pub struct Queue<R> {
     depth: Depth,
     /// Chunks with the kernel for receiving on this queue.
     filled: usize,
+    /// Frames received in full batches since the queue was last found empty.
+    standing: usize,
     /// Frames with the kernel for sending on this queue.
     sending: usize,
     /// Something was put on the tx ring since the last kick.
@@ -39,7 +44,7 @@ impl<R: Rings> Queue<R> {
     /// A queue with empty rings. `depth` is at most their sizes.
     #[must_use]
     pub fn new(rings: R, port: PortId, umem: UmemId, depth: Depth) -> Self {
-        Self { rings, port, umem, depth, filled: 0, sending: 0, kick_due: false }
+        Self { rings, port, umem, depth, filled: 0, standing: 0, sending: 0, kick_due: false }
     }
 
     /// The port it belongs to.
@@ -79,21 +84,25 @@ impl<R: Rings> Queue<R> {
         out: &mut Batch,
         counters: &PortCounters,
     ) {
-        let mut descs = Descs::new();
-        self.rings.receive(&mut umem.memory, max.min(out.remaining_capacity()), &mut descs);
+        let Umem { frames, memory } = umem;
         let mut bytes = 0;
         let before = out.len();
-        for desc in descs {
-            match umem.frames.received(desc, self.port) {
+        self.rings.receive(memory, max.min(out.remaining_capacity()), |desc| {
+            match frames.received(desc, self.port) {
                 Some(frame) => {
                     bytes += u64::from(frame.len());
                     out.push(frame);
                 }
                 None => counters.drop(DropReason::BadDescriptor, 1),
             }
-        }
+        });
         let frames = out.len() - before;
         self.filled = self.filled.saturating_sub(frames);
+        match frames {
+            0 => self.standing = 0,
+            BATCH => self.standing = self.standing.saturating_add(BATCH),
+            _ => {}
+        }
         counters.rx_frames.add(frames as u64);
         counters.rx_bytes.add(bytes);
     }
@@ -122,11 +131,11 @@ impl<R: Rings> Queue<R> {
 
     fn transmit(&mut self, umem: &mut Umem<R::Memory>, batch: &mut Batch, counters: &PortCounters) {
         let room = self.depth.tx.saturating_sub(self.sending);
-        let descs: Descs = batch.iter().take(room).map(|frame| frame.desc()).collect();
         debug_assert!(batch.iter().all(|frame| frame.umem() == self.umem));
+        let descs = batch.iter().take(room).map(Frame::desc);
         // SAFETY: the tokens are in `batch`, the seam has made them all of this queue's UMEM, and
         // those that the ring took are lent right here.
-        let taken = unsafe { self.rings.transmit(&umem.memory, &descs) };
+        let taken = unsafe { self.rings.transmit(&umem.memory, descs) };
         let mut bytes = 0;
         for frame in batch.drain(..taken) {
             bytes += u64::from(frame.len());
@@ -140,19 +149,18 @@ impl<R: Rings> Queue<R> {
 
     /// Takes back all frames that the kernel has sent.
     pub(super) fn complete(&mut self, umem: &mut Umem<R::Memory>, counters: &PortCounters) {
+        let Umem { frames, memory } = umem;
         while self.sending > 0 {
-            let mut descs = Descs::new();
-            self.rings.complete(&umem.memory, &mut descs);
-            let seen = descs.len();
-            for desc in descs {
-                match umem.frames.completed(desc, self.port) {
+            let mut completed = 0;
+            let seen =
+                self.rings.complete(memory, |desc| match frames.completed(desc, self.port) {
                     Some(frame) => {
-                        self.sending = self.sending.saturating_sub(1);
-                        umem.frames.put(frame);
+                        completed += 1;
+                        frames.put(frame);
                     }
                     None => counters.drop(DropReason::BadDescriptor, 1),
-                }
-            }
+                });
+            self.sending = self.sending.saturating_sub(completed);
             if seen < BATCH {
                 break;
             }
@@ -177,19 +185,22 @@ impl<R: Rings> Queue<R> {
         self.kick_due = true;
     }
 
+    /// How many chunks the kernel is to have for receiving. What a burst can leave is worked off after as many frames
+    /// as the queue is deep; if there are full batches still, they come faster than they go.
+    fn fill_depth(&self) -> usize {
+        if self.standing < self.depth.fill { self.depth.fill } else { self.depth.overloaded }
+    }
+
     /// Tops the fill ring up from the free list.
     pub(super) fn refill(&mut self, umem: &mut Umem<R::Memory>) {
-        while self.filled < self.depth.fill {
-            let want = BATCH.min(self.depth.fill - self.filled);
-            let mut batch: Batch = std::iter::from_fn(|| umem.frames.take()).take(want).collect();
-            let descs: Descs = batch.iter().map(|frame| frame.desc()).collect();
-            // SAFETY: the tokens are in `batch` and were just taken from this UMEM's ledger; those that
-            // the ring took are lent right here.
-            let taken = unsafe { self.rings.fill(&umem.memory, &descs) };
-            for frame in batch.drain(..taken) {
-                umem.frames.lend_fill(frame, self.port);
-            }
-            batch.drain(..).for_each(|frame| umem.frames.put(frame));
+        let depth = self.fill_depth();
+        while self.filled < depth {
+            let want = BATCH.min(depth - self.filled);
+            let descs = umem.frames.spare().take(want);
+            // SAFETY: the chunks are on the free list of this UMEM's ledger; those that the ring took are lent right
+            // here.
+            let taken = unsafe { self.rings.fill(&umem.memory, descs) };
+            umem.frames.lend_spare(taken, self.port);
             self.filled += taken;
             if taken < want {
                 break;

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Descs, Kick, Memory, Rings};
+use super::{BATCH, Kick, Memory, Rings};
 use crate::xsk::{Desc, Frame};
 
 /// The memory of a software UMEM: one number per chunk stands for the bytes of a frame.
@@ -25,7 +25,7 @@ impl SoftMemory {
 impl Memory for SoftMemory {
     fn copy_from(&mut self, dst: &mut Frame, from: &Self, src: &Frame) {
         self.tags[dst.desc().chunk as usize] = from.tags[src.desc().chunk as usize];
-        dst.set_len(src.len());
+        dst.set_bytes(0, src.len());
     }
 }
 
@@ -35,7 +35,7 @@ pub struct SoftFrame {
     /// Stands for the bytes.
     pub tag: u64,
     /// Bytes.
-    pub len: u32,
+    pub len: u16,
 }
 
 /// Both halves of the four rings of one queue.
@@ -82,7 +82,7 @@ impl SoftNic {
             return false;
         }
         let Some(Desc { chunk, .. }) = self.fill.pop_front() else { return false };
-        self.rx.push_back((Desc { chunk, len: frame.len }, frame.tag));
+        self.rx.push_back((Desc { chunk, offset: 0, len: frame.len }, frame.tag));
         true
     }
 
@@ -123,36 +123,34 @@ impl SoftNic {
 impl Rings for SoftNic {
     type Memory = SoftMemory;
 
-    fn receive(&mut self, memory: &mut SoftMemory, max: usize, out: &mut Descs) {
-        let count = max.min(self.rx.len()).min(out.remaining_capacity());
+    fn receive(&mut self, memory: &mut SoftMemory, max: usize, mut out: impl FnMut(Desc)) {
+        let count = max.min(self.rx.len()).min(BATCH);
         for (desc, tag) in self.rx.drain(..count) {
             if let Some(slot) = memory.tags.get_mut(desc.chunk as usize) {
                 *slot = tag;
             }
-            out.push(desc);
+            out(desc);
         }
     }
 
-    unsafe fn transmit(&mut self, memory: &SoftMemory, descs: &[Desc]) -> usize {
-        let count = descs.len().min(self.slots - self.tx.len());
-        self.tx.extend(&descs[..count]);
-        self.sent.extend(
-            descs[..count]
-                .iter()
-                .map(|desc| SoftFrame { tag: memory.tags[desc.chunk as usize], len: desc.len }),
-        );
-        count
+    unsafe fn transmit(&mut self, memory: &SoftMemory, descs: impl Iterator<Item = Desc>) -> usize {
+        let before = self.tx.len();
+        self.tx.extend(descs.take(BATCH.min(self.slots - before)));
+        let sent = |desc: &Desc| SoftFrame { tag: memory.tags[desc.chunk as usize], len: desc.len };
+        self.sent.extend(self.tx.iter().skip(before).map(sent));
+        self.tx.len() - before
     }
 
-    unsafe fn fill(&mut self, _memory: &SoftMemory, descs: &[Desc]) -> usize {
-        let count = descs.len().min(self.slots - self.fill.len());
-        self.fill.extend(&descs[..count]);
-        count
+    unsafe fn fill(&mut self, _memory: &SoftMemory, descs: impl Iterator<Item = Desc>) -> usize {
+        let before = self.fill.len();
+        self.fill.extend(descs.take(BATCH.min(self.slots - before)));
+        self.fill.len() - before
     }
 
-    fn complete(&mut self, _memory: &SoftMemory, out: &mut Descs) {
-        let count = out.remaining_capacity().min(self.completion.len());
-        out.extend(self.completion.drain(..count));
+    fn complete(&mut self, _memory: &SoftMemory, out: impl FnMut(Desc)) -> usize {
+        let count = self.completion.len().min(BATCH);
+        self.completion.drain(..count).for_each(out);
+        count
     }
 
     fn kick(&mut self) -> Kick {

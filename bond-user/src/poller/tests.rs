@@ -22,7 +22,7 @@ struct Bench {
 }
 
 fn queue(port: PortId, umem: UmemId) -> Queue<SoftNic> {
-    Queue::new(SoftNic::new(SLOTS), port, umem, Depth { fill: SLOTS, tx: SLOTS })
+    Queue::new(SoftNic::new(SLOTS), port, umem, Depth { fill: SLOTS, overloaded: SLOTS, tx: SLOTS })
 }
 
 fn umem(id: UmemId) -> Umem<SoftMemory> {
@@ -51,7 +51,7 @@ impl Bench {
 
     fn frame(&mut self) -> SoftFrame {
         self.made += 1;
-        SoftFrame { tag: self.made, len: 60 + u32::try_from(self.made % 1455).unwrap() }
+        SoftFrame { tag: self.made, len: 60 + u16::try_from(self.made % 1455).unwrap() }
     }
 
     /// `count` frames arrive at bond0; returns those that found a chunk.
@@ -108,6 +108,27 @@ fn active_backup_sends_all_on_the_active_slave_in_order() {
     assert_eq!(bench.slave(1).take_sent(), sent);
     assert_eq!(bench.slave(0).take_sent(), []);
     assert_eq!(bench.slave(1).kicks, 2, "one wake-up a batch");
+    bench.check();
+}
+
+#[test]
+fn an_overloaded_queue_is_shallow_until_it_is_empty() {
+    let depth = Depth { fill: SLOTS, overloaded: 64, tx: SLOTS };
+    let host = Queue::new(SoftNic::new(SLOTS), PortId::HOST, 0, depth);
+    let counters = Arc::new(Counters::default());
+    let plane = Dataplane::new(host, umem(0), Arc::clone(&counters)).unwrap();
+    let mut bench = Bench { plane, counters, made: 0 };
+    let mut turn = |arrive: usize| {
+        let arrived = bench.host_sends(arrive).len();
+        let moved = bench.plane.turn(active_backup(None));
+        (arrived, moved, bench.host().filled())
+    };
+    assert_eq!(turn(0), (0, 0, 128));
+    assert_eq!(turn(128), (128, 64, 64), "64 filled again, 64 wait on the rx ring");
+    assert_eq!(turn(64), (64, 64, 0), "128 frames in full batches: overloaded, so none is filled");
+    assert_eq!(turn(0), (0, 64, 64), "what waited is worked off, and 64 are filled");
+    assert_eq!(turn(20), (20, 20, 64), "a batch that is not full says nothing");
+    assert_eq!(turn(0), (0, 0, 128), "empty: as deep as before");
     bench.check();
 }
 
@@ -262,7 +283,7 @@ fn a_ring_that_filled_up_while_the_netdev_was_down_works_again() {
 fn forged_descriptors_are_refused_and_counted() {
     let mut bench = Bench::new(1);
     for chunk in [CHUNKS, u32::MAX, CHUNKS - 1] {
-        bench.slave(0).forge(crate::xsk::Desc { chunk, len: 60 });
+        bench.slave(0).forge(crate::xsk::Desc { chunk, offset: 0, len: 60 });
     }
     bench.plane.turn(active_backup(Some(0)));
     assert_eq!(bench.drops(PortId::slave(0), DropReason::BadDescriptor), 3);

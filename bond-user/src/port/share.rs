@@ -148,7 +148,7 @@ impl BindSpec {
         for queue in mine() {
             let rings = XskRings::bind(ifname, queue, &handle, self.geometry, mode)?;
             sockets.push((queue, rings.stats()));
-            queues.push(Queue::new(rings, PortId::slave(self.slot), id, self.geometry.depth()));
+            queues.push(Queue::new(rings, PortId::slave(self.slot), id, self.geometry.depth(mode)));
         }
         Ok(Share { slave: SlavePort { queues }, umem })
     }

@@ -11,8 +11,18 @@ pub type UmemId = u8;
 pub struct Desc {
     /// Chunk index in the UMEM. From the kernel this may be any value.
     pub chunk: u32,
+    /// Where in the chunk the frame begins, in bytes.
+    pub offset: u16,
     /// Bytes of the frame, without the FCS.
-    pub len: u32,
+    pub len: u16,
+}
+
+impl Desc {
+    /// A chunk without a frame.
+    #[must_use]
+    pub const fn empty(chunk: u32) -> Self {
+        Self { chunk, offset: 0, len: 0 }
+    }
 }
 
 /// One chunk of a UMEM, owned by whoever holds the token.
@@ -51,7 +61,7 @@ impl Frame {
 
     /// Bytes of the frame, without the FCS.
     #[must_use]
-    pub fn len(&self) -> u32 {
+    pub fn len(&self) -> u16 {
         self.desc.len
     }
 
@@ -67,8 +77,8 @@ impl Frame {
         self.umem
     }
 
-    /// Says how many bytes were written into a frame that was taken from the free list.
-    pub fn set_len(&mut self, len: u32) {
-        self.desc.len = len;
+    /// Says where `len` bytes were written into a frame that was taken from the free list.
+    pub fn set_bytes(&mut self, offset: u16, len: u16) {
+        (self.desc.offset, self.desc.len) = (offset, len);
     }
 }

@@ -93,7 +93,7 @@ impl Frames {
     pub fn take(&mut self) -> Option<Frame> {
         let chunk = self.free.pop()?;
         self.owners[chunk as usize] = Owner::Held;
-        Some(self.token(Desc { chunk, len: 0 }))
+        Some(self.token(Desc::empty(chunk)))
     }
 
     /// Puts a frame back on the free list.
@@ -103,10 +103,18 @@ impl Frames {
         self.free.push(chunk);
     }
 
-    /// Notes that the kernel has `frame` now, to receive into at `port`.
-    pub(crate) fn lend_fill(&mut self, frame: Frame, port: PortId) {
-        self.release(frame, Owner::Fill(port));
-        self.fill += 1;
+    /// The chunks on the free list, in the order in which [`Self::lend_spare`] lends them.
+    pub(crate) fn spare(&self) -> impl Iterator<Item = Desc> + '_ {
+        self.free.iter().rev().map(|chunk| Desc::empty(*chunk))
+    }
+
+    /// Notes that the kernel has the first `chunks` of [`Self::spare`] now, to receive into at `port`.
+    pub(crate) fn lend_spare(&mut self, chunks: usize, port: PortId) {
+        let kept = self.free.len() - chunks;
+        for chunk in self.free.drain(kept..) {
+            self.owners[chunk as usize] = Owner::Fill(port);
+        }
+        self.fill += count(chunks);
     }
 
     /// Notes that the kernel has `frame` now, to send at `port`.
@@ -220,16 +228,20 @@ mod tests {
     #[test]
     fn a_chunk_walks_through_all_owners_and_adds_up() {
         let mut frames = Frames::new(0, 4);
-        let frame = frames.take().unwrap();
-        assert_eq!(frame.desc(), Desc { chunk: 0, len: 0 });
+        let kept = frames.take().unwrap();
+        assert_eq!(kept.desc(), Desc::empty(0));
         assert_eq!(frames.census(), census(3, 1, 0, 0));
-        frames.lend_fill(frame, S0);
+        frames.put(kept);
+        let spare: Vec<_> = frames.spare().map(|desc| desc.chunk).collect();
+        assert_eq!(spare, [0, 1, 2, 3]);
+        frames.lend_spare(1, S0);
         assert_eq!(frames.census(), census(3, 0, 1, 0));
-        let frame = frames.received(Desc { chunk: 0, len: 60 }, S0).unwrap();
+        assert_eq!(frames.audit(), frames.census());
+        let frame = frames.received(Desc { chunk: 0, offset: 256, len: 60 }, S0).unwrap();
         assert_eq!(frame.len(), 60);
         frames.lend_tx(frame, S1);
         assert_eq!(frames.census(), census(3, 0, 0, 1));
-        let frame = frames.completed(Desc { chunk: 0, len: 0 }, S1).unwrap();
+        let frame = frames.completed(Desc::empty(0), S1).unwrap();
         frames.put(frame);
         assert_eq!(frames.census(), census(4, 0, 0, 0));
         assert_eq!(frames.audit(), frames.census());
@@ -238,12 +250,17 @@ mod tests {
     #[test]
     fn what_the_kernel_did_not_own_is_refused() {
         let mut frames = Frames::new(0, 2);
-        let frame = frames.take().unwrap();
-        frames.lend_fill(frame, S0);
-        let ours = Desc { chunk: 0, len: 60 };
-        assert!(frames.received(Desc { chunk: 2, len: 60 }, S0).is_none(), "out of range");
-        assert!(frames.received(Desc { chunk: u32::MAX, len: 60 }, S0).is_none(), "out of range");
-        assert!(frames.received(Desc { chunk: 1, len: 60 }, S0).is_none(), "free");
+        frames.lend_spare(1, S0);
+        let ours = Desc { chunk: 0, offset: 256, len: 60 };
+        assert!(
+            frames.received(Desc { chunk: 2, offset: 256, len: 60 }, S0).is_none(),
+            "out of range"
+        );
+        assert!(
+            frames.received(Desc { chunk: u32::MAX, offset: 256, len: 60 }, S0).is_none(),
+            "out of range"
+        );
+        assert!(frames.received(Desc { chunk: 1, offset: 256, len: 60 }, S0).is_none(), "free");
         assert!(frames.received(ours, S1).is_none(), "another port's");
         assert!(frames.completed(ours, S0).is_none(), "lent for receiving, not for sending");
         let frame = frames.received(ours, S0).unwrap();
@@ -255,10 +272,8 @@ mod tests {
     #[test]
     fn reclaim_takes_back_one_port_only() {
         let mut frames = Frames::new(0, 6);
-        for port in [S0, S0, S1] {
-            let frame = frames.take().unwrap();
-            frames.lend_fill(frame, port);
-        }
+        frames.lend_spare(2, S0);
+        frames.lend_spare(1, S1);
         let frame = frames.take().unwrap();
         frames.lend_tx(frame, S0);
         let kept = frames.take().unwrap();

@@ -1,17 +1,17 @@
 //! The memory of a UMEM.
 
-use std::io::Write as _;
 use std::num::NonZeroU32;
+use std::ptr::NonNull;
 
 use xsk_rs::config::{FrameSize, QueueSize, UmemConfig};
-use xsk_rs::umem::frame::FrameDesc;
 
 use super::error::{XskError, chain};
 use super::frame::{Desc, Frame, UmemId};
+use super::socket::BindMode;
 use crate::poller::{Depth, Memory};
 
 /// Bytes before a received frame: `XDP_PACKET_HEADROOM`, include/uapi/linux/bpf.h.
-const HEADROOM: u32 = 256;
+const HEADROOM: u16 = 256;
 /// Bytes of a frame beside its MTU: Ethernet header and two VLAN tags.
 const FRAME_OVERHEAD: u32 = 14 + 2 * 4;
 /// Chunk sizes of an aligned UMEM: a power of two from 2048 up to the page size (net/xdp/xdp_umem.c).
@@ -22,6 +22,12 @@ const CHECKSUM: u32 = 4;
 /// Unit in which some NICs are told how much of a chunk they may fill: igb writes it to SRRCTL in KiB, rounded
 /// down, and silently splits a longer frame in two descriptors (drivers/net/ethernet/intel/igb/igb_main.c).
 const DRIVER_BUFFER_STEP: u32 = 1024;
+/// Chunks that an overloaded queue in copy mode has ready for receiving. All of them are in use in turn, and the kernel,
+/// which copies through a mapping of small pages (`xdp_umem_addr_map`, net/xdp/xdp_umem.c), is slower the more pages
+/// that are: with 2048 chunks a frame takes a fifth longer than with 512 or fewer.
+const OVERLOADED_FILL: u32 = 256;
+/// Shortest frame that is worth a prefetch: a shorter one is two cache lines or less.
+const PREFETCH_FROM: u16 = 256;
 
 /// Sizes of a UMEM and of the rings on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +47,9 @@ impl Geometry {
     /// [`XskError::Mtu`] when no chunk does: multi-buffer frames are not supported.
     pub fn for_mtu(mtu: u32, zero_copy: bool) -> Result<Self, XskError> {
         let (step, checksum) = if zero_copy { (DRIVER_BUFFER_STEP, CHECKSUM) } else { (1, 0) };
-        let room =
-            |chunk_size: &u32| (chunk_size - HEADROOM) / step * step - FRAME_OVERHEAD - checksum;
+        let room = |chunk_size: &u32| {
+            (chunk_size - u32::from(HEADROOM)) / step * step - FRAME_OVERHEAD - checksum
+        };
         let chunk_size =
             CHUNK_SIZES.into_iter().find(|size| room(size) >= mtu).ok_or_else(|| {
                 XskError::Mtu { mtu, max: CHUNK_SIZES.iter().map(room).max().unwrap_or(0) }
@@ -50,10 +57,16 @@ impl Geometry {
         Ok(Self { chunk_size, rx_ring: 2048, tx_ring: 2048 })
     }
 
-    /// How many chunks a queue may have with the kernel.
+    /// How many chunks a queue in `mode` may have with the kernel.
     #[must_use]
-    pub fn depth(&self) -> Depth {
-        Depth { fill: self.rx_ring as usize, tx: self.tx_ring as usize }
+    pub fn depth(&self, mode: BindMode) -> Depth {
+        let overloaded = match mode {
+            // The driver keeps as many as its own ring has slots.
+            BindMode::ZeroCopy => self.rx_ring,
+            BindMode::Copy => self.rx_ring.min(OVERLOADED_FILL),
+        };
+        let [fill, overloaded, tx] = [self.rx_ring, overloaded, self.tx_ring].map(|n| n as usize);
+        Depth { fill, overloaded, tx }
     }
 
     /// Chunks that `queues` queues need: all that they may have with the kernel, and frames on their way.
@@ -67,16 +80,16 @@ impl Geometry {
 #[derive(Clone, Debug)]
 pub struct UmemHandle(pub(super) xsk_rs::Umem);
 
-/// The chunks of a UMEM, and the last descriptor seen of each.
-///
-/// xsk-rs makes descriptors only when it registers the UMEM and when it reads a ring, so the whole
-/// descriptor is remembered here and the rest of the program names chunks by index.
+/// The chunks of a UMEM: the rest of the program names them by index.
 #[derive(Debug)]
 pub struct XskMemory {
     id: UmemId,
     umem: xsk_rs::Umem,
-    descs: Box<[FrameDesc]>,
-    chunk_size: usize,
+    /// The first byte of the first chunk, in memory that lives as long as `umem`.
+    base: NonNull<u8>,
+    chunks: u32,
+    /// Binary logarithm of the bytes of a chunk.
+    chunk_shift: u32,
 }
 
 impl XskMemory {
@@ -100,7 +113,12 @@ impl XskMemory {
         let count = NonZeroU32::new(chunks).ok_or_else(|| refused("no chunks".into()))?;
         let (umem, descs) =
             xsk_rs::Umem::new(config, count, false).map_err(|e| refused(chain(&e)))?;
-        Ok(Self { id, umem, descs: descs.into_boxed_slice(), chunk_size: chunk_size as usize })
+        let first = descs.first().ok_or_else(|| refused("no chunks".into()))?;
+        // SAFETY: the descriptor is of this UMEM, and nothing is read or written through the empty slice.
+        let bytes = unsafe { umem.data(first) };
+        let base = bytes.contents().as_ptr().cast_mut().wrapping_sub(first.addr());
+        let base = NonNull::new(base).ok_or_else(|| refused("no memory".into()))?;
+        Ok(Self { id, umem, base, chunks, chunk_shift: chunk_size.ilog2() })
     }
 
     /// A handle to bind sockets with.
@@ -112,52 +130,88 @@ impl XskMemory {
     /// Number of chunks.
     #[must_use]
     pub fn chunks(&self) -> u32 {
-        u32::try_from(self.descs.len()).unwrap_or(u32::MAX)
+        self.chunks
     }
 
-    /// Remembers a descriptor that the kernel gave, and names it by chunk.
+    /// Names the frame at `addr` of the UMEM by chunk.
     ///
-    /// A descriptor that is not wholly inside one chunk gets the chunk `u32::MAX`, which no ledger owns.
-    pub(super) fn learn(&mut self, seen: FrameDesc) -> Desc {
-        let (addr, len) = (seen.addr(), seen.lengths().data());
-        let chunk = addr / self.chunk_size;
-        let inside = addr % self.chunk_size + len <= self.chunk_size;
-        match (self.descs.get_mut(chunk), u32::try_from(chunk), u32::try_from(len)) {
-            (Some(known), Ok(chunk), Ok(len)) if inside => {
-                *known = seen;
-                Desc { chunk, len }
+    /// One that is not wholly inside one chunk gets the chunk `u32::MAX`, which no ledger owns.
+    pub(super) fn locate(&self, addr: u64, len: u32) -> Desc {
+        let size = 1 << self.chunk_shift;
+        let offset = addr % size;
+        let inside = offset + u64::from(len) <= size;
+        match (self.chunk_of(addr), u16::try_from(offset), u16::try_from(len)) {
+            (Desc { chunk, .. }, Ok(offset), Ok(len)) if inside && chunk < self.chunks => {
+                Desc { chunk, offset, len }
             }
-            _ => Desc { chunk: u32::MAX, len: 0 },
+            _ => Desc::empty(u32::MAX),
         }
     }
 
-    /// The chunk that a completion names; the descriptor that was sent stays remembered.
-    pub(super) fn chunk_of(&self, seen: &FrameDesc) -> Desc {
-        Desc { chunk: u32::try_from(seen.addr() / self.chunk_size).unwrap_or(u32::MAX), len: 0 }
+    /// The chunk that `addr` lies in.
+    pub(super) fn chunk_of(&self, addr: u64) -> Desc {
+        Desc::empty(u32::try_from(addr >> self.chunk_shift).unwrap_or(u32::MAX))
     }
 
-    /// The descriptor behind a chunk of ours.
-    pub(super) fn recall(&self, desc: Desc) -> FrameDesc {
-        self.descs[desc.chunk as usize]
+    /// Where a frame of ours begins in the UMEM.
+    pub(super) fn addr(&self, desc: Desc) -> u64 {
+        (u64::from(desc.chunk) << self.chunk_shift) + u64::from(desc.offset)
+    }
+
+    /// Asks the CPU to fetch a frame of ours, which another core or a device has written.
+    ///
+    /// The kernel is about to copy it, frame by frame, and would wait for each; asked for together they come together.
+    pub(super) fn prefetch(&self, desc: Desc) {
+        if desc.len >= PREFETCH_FROM {
+            prefetch(self.pointer(desc), desc.len);
+        }
+    }
+
+    /// Bytes of a chunk behind its headroom.
+    fn room(&self) -> u16 {
+        u16::try_from(1_u32 << self.chunk_shift).unwrap_or(u16::MAX).saturating_sub(HEADROOM)
+    }
+
+    /// The first byte of a frame.
+    ///
+    /// # Panics
+    /// If the chunk is not of this UMEM.
+    fn pointer(&self, desc: Desc) -> *mut u8 {
+        assert!(desc.chunk < self.chunks, "a chunk of another UMEM");
+        // The offset is below the size of a chunk, so that this stays within the memory.
+        self.base
+            .as_ptr()
+            .wrapping_add(((desc.chunk as usize) << self.chunk_shift) + usize::from(desc.offset))
     }
 }
+
+// SAFETY: the pointer points into the UMEM, which `umem` keeps and which belongs to no thread.
+unsafe impl Send for XskMemory {}
+
+/// A hint only, where the CPU has one.
+#[cfg(target_arch = "x86_64")]
+fn prefetch(bytes: *const u8, len: u16) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    for line in (0..usize::from(len)).step_by(64) {
+        // SAFETY: a prefetch of any address has no effect that a program could see.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.wrapping_add(line).cast()) };
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn prefetch(_bytes: *const u8, _len: u16) {}
 
 impl Memory for XskMemory {
     fn copy_from(&mut self, dst: &mut Frame, from: &Self, src: &Frame) {
         assert_eq!((dst.umem(), src.umem()), (self.id, from.id), "a frame of another UMEM");
-        let src = from.recall(src.desc());
-        // SAFETY: `src` is a descriptor of a chunk of `from` (`learn` checked its bounds), and its
-        // token is borrowed here, so neither the kernel nor anyone else writes to it.
-        let bytes = unsafe { from.umem.data(&src) };
-        let known = &mut self.descs[dst.desc().chunk as usize];
-        // SAFETY: `known` is a descriptor of a chunk of `self.umem`, and its token `dst` is
-        // borrowed exclusively here, so nobody else reads or writes to it.
-        let mut room = unsafe { self.umem.data_mut(known) };
-        let mut cursor = room.cursor();
-        cursor.set_pos(0);
-        // Chunks of all UMEMs of a bond have one size; a shorter write would only cut the frame.
-        let written = cursor.write(bytes.contents()).unwrap_or(0);
-        dst.set_len(u32::try_from(written).unwrap_or(0));
+        // Chunks of all UMEMs of a bond have one size; in a smaller one the frame would be cut.
+        let len = src.len().min(self.room());
+        dst.set_bytes(HEADROOM, len);
+        let (source, target) = (from.pointer(src.desc()), self.pointer(dst.desc()));
+        // SAFETY: both are within chunks of their UMEMs for `len` bytes (`locate` checked the source, `room` the target).
+        // The tokens of both are borrowed here, so that neither the kernel nor anyone else touches them; and they are
+        // of different UMEMs, or of different chunks of one.
+        unsafe { std::ptr::copy_nonoverlapping(source, target, usize::from(len)) };
     }
 }
 

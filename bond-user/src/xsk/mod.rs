@@ -9,6 +9,7 @@ mod frames;
 mod memory;
 mod options;
 mod probe;
+mod rings;
 mod socket;
 
 pub use error::XskError;

@@ -61,6 +61,24 @@ impl StatsHandle {
     }
 }
 
+/// Where the parts of a ring are in its mapping, in bytes: producer index, consumer index, flags, first slot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MapOffset {
+    pub(super) bytes: [usize; 4],
+}
+
+/// Where the parts of the rings of a socket are (`struct xdp_mmap_offsets`): rx, tx, fill, completion.
+pub(super) fn map_offsets(fd: RawFd) -> io::Result<[MapOffset; 4]> {
+    let libc::xdp_mmap_offsets { rx, tx, fr, cr } = get(fd, libc::XDP_MMAP_OFFSETS)?;
+    // They are within one mapping, and so fit.
+    let byte = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
+    let parts = |ring: libc::xdp_ring_offset| {
+        let libc::xdp_ring_offset { producer, consumer, desc, flags } = ring;
+        MapOffset { bytes: [producer, consumer, flags, desc].map(byte) }
+    };
+    Ok([rx, tx, fr, cr].map(parts))
+}
+
 /// Whether the socket was really bound in zero-copy mode.
 pub(super) fn is_zero_copy(fd: RawFd) -> Result<bool, XskError> {
     let options: libc::xdp_options = get(fd, libc::XDP_OPTIONS)
@@ -110,6 +128,13 @@ mod zeroed {
 
     impl Plain for libc::xdp_options {
         const ZERO: Self = Self { flags: 0 };
+    }
+
+    impl Plain for libc::xdp_mmap_offsets {
+        const ZERO: Self = {
+            let ring = libc::xdp_ring_offset { producer: 0, consumer: 0, desc: 0, flags: 0 };
+            Self { rx: ring, tx: ring, fr: ring, cr: ring }
+        };
     }
 
     impl Plain for libc::xdp_statistics {

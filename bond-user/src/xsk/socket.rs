@@ -1,20 +1,21 @@
 //! An AF_XDP socket with its four rings, bound to one queue of one netdev.
 
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd};
 use std::str::FromStr as _;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, QueueSize, SocketConfig};
-use xsk_rs::umem::frame::FrameDesc;
 use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue};
 
 use super::error::{XskError, chain};
 use super::frame::Desc;
 use super::memory::{Geometry, UmemHandle, XskMemory};
 use super::options::{self, StatsHandle};
-use crate::poller::{BATCH, Descs, Kick, Rings};
+use super::rings::{ConsumerRing, ProducerRing};
+use crate::poller::{BATCH, Kick, Rings};
 
 /// Most descriptors moved at once.
 #[expect(clippy::cast_possible_truncation, reason = "a batch is small")]
@@ -56,12 +57,15 @@ impl fmt::Display for BindMode {
 
 /// The rings of one AF_XDP socket. Dropping them closes it, which may block: no worker does so.
 pub struct XskRings {
-    rx: RxQueue,
-    tx: TxQueue,
-    fill: FillQueue,
-    completion: CompQueue,
+    rx: ConsumerRing<libc::xdp_desc>,
+    tx: ProducerRing<libc::xdp_desc>,
+    fill: ProducerRing<u64>,
+    completion: ConsumerRing<u64>,
     mode: BindMode,
-    scratch: [FrameDesc; BATCH],
+    /// The socket.
+    fd: RawFd,
+    /// Keep it open: all of them must go before it closes.
+    _xsk: (TxQueue, RxQueue, FillQueue, CompQueue),
 }
 
 impl XskRings {
@@ -99,6 +103,7 @@ impl XskRings {
         let (fill, completion) =
             own.ok_or_else(|| refused("another socket of this bond is bound to it".into()))?;
         let fd = rx.fd().as_raw_fd();
+        let xsk = (tx, rx, fill, completion);
         let real = if options::is_zero_copy(fd)? { BindMode::ZeroCopy } else { BindMode::Copy };
         if mode == BindMode::ZeroCopy && real == BindMode::Copy {
             return Err(refused("the kernel fell back to copy mode".into()));
@@ -106,8 +111,35 @@ impl XskRings {
         if real == BindMode::Copy {
             options::raise_send_budget(fd, geometry.tx_ring);
         }
-        let scratch = [FrameDesc::default(); BATCH];
-        Ok(Self { rx, tx, fill, completion, mode: real, scratch })
+        Self::map(fd, geometry, real, xsk)
+            .map_err(|error| refused(format!("its rings cannot be mapped: {error}")))
+    }
+
+    /// Maps the rings, which nobody has used yet.
+    fn map(
+        fd: RawFd,
+        geometry: Geometry,
+        mode: BindMode,
+        xsk: (TxQueue, RxQueue, FillQueue, CompQueue),
+    ) -> io::Result<Self> {
+        let Geometry { rx_ring, tx_ring, .. } = geometry;
+        let [rx, tx, fill, completion] = options::map_offsets(fd)?;
+        // SAFETY: `xsk` keeps the descriptor open.
+        let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+        Ok(Self {
+            rx: ConsumerRing::map(socket, libc::XDP_PGOFF_RX_RING.cast_unsigned(), rx, rx_ring)?,
+            tx: ProducerRing::map(socket, libc::XDP_PGOFF_TX_RING.cast_unsigned(), tx, tx_ring)?,
+            fill: ProducerRing::map(socket, libc::XDP_UMEM_PGOFF_FILL_RING, fill, rx_ring)?,
+            completion: ConsumerRing::map(
+                socket,
+                libc::XDP_UMEM_PGOFF_COMPLETION_RING,
+                completion,
+                tx_ring,
+            )?,
+            mode,
+            fd,
+            _xsk: xsk,
+        })
     }
 
     /// The mode in force, as `XDP_OPTIONS` told.
@@ -119,64 +151,55 @@ impl XskRings {
     /// For statistics and the XSKMAP.
     #[must_use]
     pub fn stats(&self) -> StatsHandle {
-        StatsHandle(self.rx.fd().as_raw_fd())
-    }
-
-    fn recall(&mut self, memory: &XskMemory, descs: &[Desc]) {
-        for (slot, desc) in self.scratch.iter_mut().zip(descs) {
-            *slot = memory.recall(*desc);
-        }
+        StatsHandle(self.fd)
     }
 }
 
 impl AsFd for XskRings {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the socket stays open as long as `self.rx` lives, which the borrow guarantees.
-        unsafe { BorrowedFd::borrow_raw(self.rx.fd().as_raw_fd()) }
+        // SAFETY: the socket stays open as long as `self._xsk` lives, which the borrow guarantees.
+        unsafe { BorrowedFd::borrow_raw(self.fd) }
     }
 }
 
 impl fmt::Debug for XskRings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("XskRings")
-            .field("fd", &self.rx.fd())
+            .field("fd", &self.fd)
             .field("mode", &self.mode)
             .finish_non_exhaustive()
     }
 }
 
+/// At most a batch.
+fn batch(max: usize) -> u32 {
+    u32::try_from(max).unwrap_or(DESCS).min(DESCS)
+}
+
 impl Rings for XskRings {
     type Memory = XskMemory;
 
-    fn receive(&mut self, memory: &mut XskMemory, max: usize, out: &mut Descs) {
-        let max = max.min(out.remaining_capacity());
-        // SAFETY: the descriptors are only written to, and the rx ring is of the UMEM that `memory` maps.
-        let seen = unsafe { self.rx.consume(&mut self.scratch[..max]) };
-        out.extend(self.scratch[..seen].iter().map(|desc| memory.learn(*desc)));
+    fn receive(&mut self, memory: &mut XskMemory, max: usize, mut out: impl FnMut(Desc)) {
+        self.rx.take(batch(max), |desc| out(memory.locate(desc.addr, desc.len)));
     }
 
-    unsafe fn transmit(&mut self, memory: &XskMemory, descs: &[Desc]) -> usize {
-        let free = self.tx.nb_free(DESCS) as usize;
-        let descs = &descs[..descs.len().min(free).min(BATCH)];
-        self.recall(memory, descs);
-        // SAFETY: by our own contract the descriptors are of this UMEM, the caller holds their only
-        // tokens, and lends those that are taken.
-        unsafe { self.tx.produce(&self.scratch[..descs.len()]) }
+    unsafe fn transmit(&mut self, memory: &XskMemory, descs: impl Iterator<Item = Desc>) -> usize {
+        let copy = self.mode == BindMode::Copy;
+        let descs = descs.map(|desc| {
+            if copy {
+                memory.prefetch(desc);
+            }
+            libc::xdp_desc { addr: memory.addr(desc), len: u32::from(desc.len), options: 0 }
+        });
+        self.tx.put(DESCS, descs) as usize
     }
 
-    unsafe fn fill(&mut self, memory: &XskMemory, descs: &[Desc]) -> usize {
-        let free = self.fill.nb_free(DESCS) as usize;
-        let descs = &descs[..descs.len().min(free).min(BATCH)];
-        self.recall(memory, descs);
-        // SAFETY: as for `transmit`.
-        unsafe { self.fill.produce(&self.scratch[..descs.len()]) }
+    unsafe fn fill(&mut self, memory: &XskMemory, descs: impl Iterator<Item = Desc>) -> usize {
+        self.fill.put(DESCS, descs.map(|desc| memory.addr(desc))) as usize
     }
 
-    fn complete(&mut self, memory: &XskMemory, out: &mut Descs) {
-        let max = out.remaining_capacity();
-        // SAFETY: the descriptors are only written to, and the ring is of the UMEM that `memory` maps.
-        let seen = unsafe { self.completion.consume(&mut self.scratch[..max]) };
-        out.extend(self.scratch[..seen].iter().map(|desc| memory.chunk_of(desc)));
+    fn complete(&mut self, memory: &XskMemory, mut out: impl FnMut(Desc)) -> usize {
+        self.completion.take(DESCS, |addr| out(memory.chunk_of(addr))) as usize
     }
 
     fn kick(&mut self) -> Kick {
@@ -195,7 +218,9 @@ impl Rings for XskRings {
     }
 
     fn wake_fill(&mut self) {
-        if self.fill.needs_wakeup() {
+        // In copy mode the kernel never asks (the flag is the drivers': `xsk_set_rx_need_wakeup`, net/xdp/xsk.c), and to
+        // look costs a cache line that it writes to.
+        if self.mode == BindMode::ZeroCopy && self.fill.needs_wakeup() {
             // What it answers concerns receiving only, and a netdev that is down receives nothing.
             let _ = rustix::net::recv(self.as_fd(), &mut [0u8; 0][..], RecvFlags::DONTWAIT);
         }
