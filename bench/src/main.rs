@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use bond_bench::{
     device::{Device, Direction},
     machine::Environment,
+    micro,
     parts::{self, Bench},
     peers,
     plan::Plan,
@@ -31,6 +32,9 @@ struct Options {
     /// Only devices whose names hold one of these
     #[arg(long, value_name = "TEXT", value_delimiter = ',')]
     only: Vec<String>,
+    /// Criterion's directory: the micro benchmarks' figures go into the report
+    #[arg(long, value_name = "DIR")]
+    micro: Option<PathBuf>,
     /// Only these parts
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     part: Vec<Part>,
@@ -87,6 +91,7 @@ fn main() -> Result<()> {
         missing,
         repeated: bench.repeated,
         measurements,
+        micro: options.micro.as_deref().map_or_else(|| Ok(Vec::new()), micro::figures)?,
     };
     print!("{}", table(&report));
     if let Some(path) = &options.json {

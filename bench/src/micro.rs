@@ -17,12 +17,12 @@ pub const WARM_UP: Duration = Duration::from_millis(300);
 pub const MEASUREMENT: Duration = Duration::from_secs(1);
 
 /// What one micro benchmark told.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Figure {
     /// Group, function and parameter: `ring-cross/bond/64`.
     pub name: String,
     /// What the values are in.
-    pub unit: &'static str,
+    pub unit: String,
     /// Middle value of the samples.
     pub median: f64,
     /// Least value of the samples.
@@ -40,7 +40,7 @@ impl Figure {
         let rate = |ns: f64| 1e9 / ns;
         Self {
             name: self.name.clone(),
-            unit: "1/s",
+            unit: "1/s".to_owned(),
             median: rate(self.median),
             min: rate(self.max),
             max: rate(self.min),
@@ -114,7 +114,7 @@ fn figure(directory: &Path) -> Result<Option<Figure>> {
     let [min, .., max] = values[..] else { return Ok(None) };
     let n = values.len();
     let median = f64::midpoint(values[(n - 1) / 2], values[n / 2]);
-    Ok(Some(Figure { name: benchmark.full_id, unit: "ns", median, min, max, n }))
+    Ok(Some(Figure { name: benchmark.full_id, unit: "ns".to_owned(), median, min, max, n }))
 }
 
 /// A file's content; `None` when there is no such file.
@@ -150,7 +150,7 @@ mod tests {
         fs::create_dir_all(directory.path().join("ring/report")).unwrap();
         let ring = Figure {
             name: "ring/a/8".to_owned(),
-            unit: "ns",
+            unit: "ns".to_owned(),
             median: 2.0,
             min: 1.0,
             max: 5.0,
@@ -158,14 +158,14 @@ mod tests {
         };
         let turn = Figure {
             name: "turn/b/8".to_owned(),
-            unit: "ns",
+            unit: "ns".to_owned(),
             median: 3.0,
             min: 1.0,
             max: 10.0,
             n: 4,
         };
         assert_eq!(figures(directory.path()).unwrap(), [ring.clone(), turn]);
-        let rate = Figure { unit: "1/s", median: 5e8, min: 2e8, max: 1e9, ..ring.clone() };
+        let rate = Figure { unit: "1/s".to_owned(), median: 5e8, min: 2e8, max: 1e9, ..ring.clone() };
         assert_eq!(ring.per_second(), rate);
     }
 

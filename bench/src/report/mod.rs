@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     device::{Direction, Spec},
     machine::Environment,
+    micro,
 };
 
 pub use figure::Figure;
@@ -30,6 +31,9 @@ pub struct Report {
     /// Windows that were repeated because others used the machine.
     pub repeated: u32,
     pub measurements: Vec<Measurement>,
+    /// The micro benchmarks, by name: what user space costs without a kernel.
+    #[serde(default)]
+    pub micro: Vec<micro::Figure>,
 }
 
 /// How a device really ran, in its own words.
