@@ -1,6 +1,9 @@
 //! `bond-bench`: measures, and reports. `cargo xtask bench` builds and runs it.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 use bond_bench::{
@@ -12,17 +15,30 @@ use bond_bench::{
     plan::Plan,
     report::{Facts, Measurement, Report, SCHEMA, table},
 };
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 
-/// Measures bond beside other systems, on veth cables in network namespaces of its own. Needs root.
+/// Measures bond beside other systems, and shows what was measured.
 #[derive(Debug, Parser)]
+enum Verb {
+    /// Measure, on veth cables in network namespaces of its own; needs root
+    Run(Options),
+    /// Print a report
+    Show {
+        report: PathBuf,
+        /// Write benchmarks.md and its pictures into this directory
+        #[arg(long, value_name = "DIR")]
+        docs: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
 struct Options {
     /// Fewer loads, devices and rounds: less than 5 minutes
     #[arg(long)]
     quick: bool,
     /// Write the report to this file
     #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    json: PathBuf,
     /// Readings of each quantity
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
@@ -32,9 +48,15 @@ struct Options {
     /// Only devices whose names hold one of these
     #[arg(long, value_name = "TEXT", value_delimiter = ',')]
     only: Vec<String>,
+    /// Neither DPDK nor Open vSwitch
+    #[arg(long)]
+    no_peers: bool,
     /// Criterion's directory: the micro benchmarks' figures go into the report
     #[arg(long, value_name = "DIR")]
     micro: Option<PathBuf>,
+    /// Nothing but these figures
+    #[arg(long, requires = "micro")]
+    micro_only: bool,
     /// Only these parts
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     part: Vec<Part>,
@@ -61,16 +83,23 @@ impl Options {
         }
         let named = |name: &str| self.only.iter().any(|text| name.contains(text.as_str()));
         plan.specs.retain(|spec| self.only.is_empty() || named(&spec.to_string()));
+        plan.specs.retain(|spec| !(self.micro_only || self.no_peers && spec.system.is_foreign()));
         plan
     }
 
     fn wants(&self, part: Part) -> bool {
-        self.part.is_empty() || self.part.contains(&part)
+        !self.micro_only && (self.part.is_empty() || self.part.contains(&part))
     }
 }
 
 fn main() -> Result<()> {
-    let options = Options::parse();
+    match Verb::parse() {
+        Verb::Run(options) => run(&options),
+        Verb::Show { report, docs } => show(&report, docs.as_deref()),
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
     let plan = options.plan();
     let mut missing = Vec::new();
     let mut devices = Vec::new();
@@ -81,7 +110,7 @@ fn main() -> Result<()> {
         }
     }
     let mut bench = Bench::new(devices, plan.rounds)?;
-    let measurements = measure(&options, &plan, &mut bench)?;
+    let measurements = measure(options, &plan, &mut bench)?;
     bench.finish();
     let facts = |device: &Device| Facts { spec: device.spec, facts: device.running.facts.clone() };
     let report = Report {
@@ -93,11 +122,18 @@ fn main() -> Result<()> {
         measurements,
         micro: options.micro.as_deref().map_or_else(|| Ok(Vec::new()), micro::figures)?,
     };
+    let text = serde_json::to_string_pretty(&report)?;
+    fs::write(&options.json, text)
+        .with_context(|| format!("cannot write {}", options.json.display()))
+}
+
+fn show(path: &Path, docs: Option<&Path>) -> Result<()> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let report: Report = serde_json::from_str(&text)
+        .with_context(|| format!("{} is no report of this benchmark", path.display()))?;
     print!("{}", table(&report));
-    if let Some(path) = &options.json {
-        let text = serde_json::to_string_pretty(&report)?;
-        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    let _ = docs;
     Ok(())
 }
 

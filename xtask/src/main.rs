@@ -1,5 +1,6 @@
 //! The project's own commands, one module a verb.
 
+mod bench;
 mod command;
 mod ebpf;
 mod run;
@@ -24,6 +25,8 @@ enum Verb {
     Test(test::TestArgs),
     /// Test on NICs that do zero-copy and lose their carrier, in an emulated machine
     Vm(vm::VmArgs),
+    /// Measure bond beside other systems: rates, loss, latency, outages, CPU use
+    Bench(bench::BenchArgs),
     /// Rebuild the object of the XDP programs
     Ebpf(ebpf::EbpfArgs),
 }
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => setup::ensure(Need::Build).and_then(|()| run::run(args)),
         Verb::Test(args) => test::test(&args),
         Verb::Vm(args) => vm::vm(&args),
+        Verb::Bench(args) => bench::bench(&args),
         Verb::Ebpf(args) => ebpf::ebpf(&args),
     };
     match done {

@@ -26,6 +26,8 @@ pub(crate) enum Need {
     Test,
     /// Build the XDP programs
     Ebpf,
+    /// Measure DPDK and Open vSwitch beside bond
+    Peers,
 }
 
 #[derive(Args, Debug)]
@@ -38,7 +40,7 @@ pub(crate) fn setup(args: &SetupArgs) -> Result<()> {
     let needs = args.need.map_or_else(|| vec![Need::Test, Need::Ebpf], |need| vec![need]);
     for need in needs {
         match need {
-            Need::Build | Need::Test => ensure(need)?,
+            Need::Build | Need::Test | Need::Peers => ensure(need)?,
             Need::Ebpf => drop(ebpf::Tools::ensure()?),
         }
     }

@@ -81,6 +81,12 @@ impl System {
         !matches!(self, Self::DevmapRedirect | Self::LinuxBridge)
     }
 
+    /// Whether it is somebody else's program, which must be installed.
+    #[must_use]
+    pub const fn is_foreign(self) -> bool {
+        matches!(self, Self::DpdkAfXdp | Self::DpdkAfPacket | Self::OvsAfxdp)
+    }
+
     /// Whether it looks after its slaves' links.
     #[must_use]
     pub const fn fails_over(self) -> bool {

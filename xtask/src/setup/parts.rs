@@ -53,12 +53,19 @@ static TEST: [Part; 2] = [
 
 static EBPF: [Part; 1] = [part(Llvm("include/llvm-c/Core.h"), "llvm-22-dev", "llvm-devel")];
 
+static PEERS: [Part; 2] = [
+    // Its drivers come with it.
+    part(Program("dpdk-testpmd"), "dpdk-dev", "dpdk-tools"),
+    part(Program("ovs-vswitchd"), "openvswitch-switch", "openvswitch"),
+];
+
 /// All that `need` asks for.
 fn parts(need: Need) -> impl Iterator<Item = &'static Part> {
     let (first, more): (&[Part], &[Part]) = match need {
         Need::Build => (&BUILD, &[]),
         Need::Test => (&BUILD, &TEST),
         Need::Ebpf => (&EBPF, &[]),
+        Need::Peers => (&PEERS, &[]),
     };
     first.iter().chain(more)
 }
@@ -151,6 +158,8 @@ mod tests {
         assert_eq!(places.missing(Need::Build).len(), 11);
         assert_eq!(places.missing(Need::Test).len(), 13);
         assert_eq!(packages(&places.missing(Need::Ebpf)), ["llvm-22-dev"]);
+        let peers = packages(&places.missing(Need::Peers));
+        assert_eq!(peers, ["dpdk-dev", "openvswitch-switch"]);
 
         for program in ["cc", "make", "pkg-config", "clang", "ip"] {
             fs::write(root.path().join("bin").join(program), "").unwrap();
