@@ -13,7 +13,7 @@ use bond_bench::{
     parts::{self, Bench},
     peers,
     plan::Plan,
-    report::{Facts, Measurement, Report, SCHEMA, table},
+    report::{Facts, Measurement, Report, SCHEMA, promise_table, promises, table, write},
 };
 use clap::{Args, Parser, ValueEnum};
 
@@ -132,15 +132,18 @@ fn show(path: &Path, docs: Option<&Path>) -> Result<()> {
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let report: Report = serde_json::from_str(&text)
         .with_context(|| format!("{} is no report of this benchmark", path.display()))?;
-    print!("{}", table(&report));
-    let _ = docs;
+    print!("{}\n{}", table(&report), promise_table(&promises(&report)));
+    for file in docs.map_or_else(|| Ok(Vec::new()), |docs| write(&report, docs))? {
+        println!("{} is written", file.display());
+    }
     Ok(())
 }
 
 fn measure(options: &Options, plan: &Plan, bench: &mut Bench) -> Result<Vec<Measurement>> {
     let mut out = Vec::new();
-    if options.wants(Part::Rate) || options.wants(Part::Latency) {
-        for direction in [Direction::HostToWire, Direction::WireToHost] {
+    let both = [Direction::HostToWire, Direction::WireToHost];
+    if options.wants(Part::Rate) {
+        for direction in both {
             for &length in &plan.lengths {
                 out.extend(parts::rate(bench, direction, length)?);
             }
@@ -150,7 +153,10 @@ fn measure(options: &Options, plan: &Plan, bench: &mut Bench) -> Result<Vec<Meas
         out.extend(parts::profile(bench)?);
     }
     if options.wants(Part::Latency) {
-        out.extend(parts::latency(bench, &out, &plan.loads)?);
+        for direction in both {
+            let measured = parts::latency(bench, direction, &out, &plan.loads)?;
+            out.extend(measured);
+        }
     }
     if options.wants(Part::Loss) && plan.loss {
         out.extend(parts::loss(bench)?);
@@ -159,7 +165,8 @@ fn measure(options: &Options, plan: &Plan, bench: &mut Bench) -> Result<Vec<Meas
         out.extend(parts::idle(bench)?);
     }
     if options.wants(Part::Failover) {
-        out.extend(parts::failover(bench, &plan.failover_rates, plan.pulls)?);
+        let measured = parts::failover(bench, &out, &plan.pull_loads, plan.pulls)?;
+        out.extend(measured);
     }
     Ok(out)
 }

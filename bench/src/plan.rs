@@ -14,11 +14,20 @@ pub struct Plan {
     pub lengths: Vec<usize>,
     /// Of a device's rate, for the latency.
     pub loads: Vec<f64>,
-    /// Frames a second while cables are pulled.
-    pub failover_rates: Vec<u32>,
+    /// While cables are pulled.
+    pub pull_loads: Vec<PullLoad>,
     pub pulls: usize,
     /// Whether to look for the rates without loss.
     pub loss: bool,
+}
+
+/// What is sent while a cable is pulled.
+#[derive(Clone, Copy, Debug)]
+pub enum PullLoad {
+    /// Frames a second.
+    Rate(u32),
+    /// A part of what the device forwards.
+    Part(f64),
 }
 
 impl Plan {
@@ -26,11 +35,11 @@ impl Plan {
     #[must_use]
     pub fn quick() -> Self {
         Self {
-            specs: native(),
+            specs: native().into_iter().filter(|spec| spec.system.is_contender()).collect(),
             rounds: 5,
             lengths: vec![64, 1514],
-            loads: vec![0.5],
-            failover_rates: vec![10_000],
+            loads: Vec::new(),
+            pull_loads: vec![PullLoad::Rate(10_000)],
             pulls: 10,
             loss: false,
         }
@@ -50,10 +59,10 @@ impl Plan {
         specs.append(&mut more);
         Self {
             specs,
-            rounds: 7,
+            rounds: 9,
             lengths: vec![64, 512, 1514],
             loads: vec![0.1, 0.5, 0.9],
-            failover_rates: vec![1_000, 10_000],
+            pull_loads: vec![PullLoad::Rate(1_000), PullLoad::Rate(10_000), PullLoad::Part(0.5)],
             pulls: 50,
             loss: true,
         }

@@ -4,12 +4,14 @@ use std::{thread, time::Duration};
 
 use anyhow::Result;
 
-use super::{About, Bench};
+use super::{About, Bench, percent, period, rate_of};
 use crate::{
-    device::{Direction, Mode},
+    device::{Direction, Mode, Poll},
+    plan::PullLoad,
     report::{Measurement, Name},
 };
 
+const LENGTH: usize = 64;
 /// Longer than any outage that ends by itself.
 const DOWN: Duration = Duration::from_millis(150);
 /// From the plug until the device has taken the slave back, and the primary is active again.
@@ -17,27 +19,39 @@ const UP: Duration = Duration::from_millis(350);
 /// The last frames arrive within this time.
 const UNDER_WAY: Duration = Duration::from_millis(10);
 
-/// The native bonds in active-backup that notice a carrier, at `rates` frames a second, `pulls` pulls each.
-pub fn failover(bench: &mut Bench, rates: &[u32], pulls: usize) -> Result<Vec<Measurement>> {
+/// The native bonds in active-backup that notice a carrier, `pulls` pulls under each of `loads`; parts are of `rates`.
+pub fn failover(
+    bench: &mut Bench,
+    rates: &[Measurement],
+    loads: &[PullLoad],
+    pulls: usize,
+) -> Result<Vec<Measurement>> {
     let numbers = bench.select(|spec| {
-        spec.is_native() && spec.mode == Mode::ActiveBackup && spec.system.fails_over()
+        spec.is_native()
+            && spec.mode == Mode::ActiveBackup
+            && spec.poll == Poll::Adaptive
+            && spec.system.fails_over()
     });
-    let (direction, length) = (Direction::HostToWire, 64);
+    let (direction, length) = (Direction::HostToWire, LENGTH);
     let rounds = std::mem::replace(&mut bench.rounds, pulls);
     let mut out = Vec::new();
-    for &rate in rates {
-        let period = Duration::from_secs(1) / rate;
+    for load in loads {
         let readings = bench.turns("failover", &numbers, |bench, device| {
+            let rate = match *load {
+                PullLoad::Rate(rate) => f64::from(rate),
+                PullLoad::Part(part) => {
+                    part * rate_of(rates, &bench.devices[device], direction, length)?
+                }
+            };
+            let period = period(rate);
             let lost = pull(bench, device, period)?;
             Ok(lost as f64 * period.as_secs_f64() * 1e3)
         })?;
-        let about = About {
-            name: Name::Outage,
-            unit: "ms",
-            direction,
-            length,
-            load: Some(format!("{} kpps", rate / 1000)),
+        let text = match *load {
+            PullLoad::Rate(rate) => format!("{} kpps", rate / 1000),
+            PullLoad::Part(part) => percent(part),
         };
+        let about = About { name: Name::Outage, unit: "ms", direction, length, load: Some(text) };
         out.extend(bench.measurements(&about, &numbers, readings));
     }
     bench.rounds = rounds;
@@ -48,7 +62,7 @@ pub fn failover(bench: &mut Bench, rates: &[u32], pulls: usize) -> Result<Vec<Me
 fn pull(bench: &mut Bench, device: usize, period: Duration) -> Result<u64> {
     let Bench { devices, generator, .. } = bench;
     let device = &devices[device];
-    let stream = device.stream(Direction::HostToWire, 64, Some(period));
+    let stream = device.stream(Direction::HostToWire, LENGTH, Some(period));
     let (sink, cable) = (&device.wire_sink, &device.rig.cables[0]);
     device.run(true)?;
     thread::sleep(UP);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::{About, Bench};
+use super::{About, Bench, percent, period, rate_of};
 use crate::{
     device::Direction,
     report::{Measurement, Name},
@@ -19,30 +19,24 @@ const PERCENTILES: [(Name, f64); 3] =
 /// All native devices at 10,000 frames a second and at `parts` of what each can forward, by `rates`.
 pub fn latency(
     bench: &mut Bench,
+    direction: Direction,
     rates: &[Measurement],
     parts: &[f64],
 ) -> Result<Vec<Measurement>> {
-    let (direction, length) = (Direction::HostToWire, 64);
+    let length = 64;
     let numbers = bench.select(|spec| spec.is_native());
-    let rate = |bench: &Bench, device: usize| {
-        let of = |one: &&Measurement| {
-            one.name == Name::Rate
-                && one.spec == bench.devices[device].spec
-                && (one.direction, one.length) == (direction, length)
-        };
-        rates.iter().find(of).map(|one| one.figure.median).context("a rate to take a part of")
-    };
     let mut out = Vec::new();
     let loads = [None].into_iter().chain(parts.iter().copied().map(Some));
     for part in loads {
         let histograms = bench.turns("latency", &numbers, |bench, device| {
-            let pps = part.map_or(Ok(SLOW), |part| rate(bench, device).map(|rate| part * rate))?;
-            let period = Some(Duration::from_secs_f64(1.0 / pps));
+            let rate = |part| {
+                rate_of(rates, &bench.devices[device], direction, length).map(|rate| part * rate)
+            };
+            let period = Some(period(part.map_or(Ok(SLOW), rate)?));
             let load = Load { direction, length, period, window: WINDOW };
             bench.measure(device, load, None)?.latency.context("a paced load has latencies")
         })?;
-        let text =
-            part.map_or_else(|| "10 kpps".to_owned(), |part| format!("{:.0} %", 100.0 * part));
+        let text = part.map_or_else(|| "10 kpps".to_owned(), percent);
         for (name, percentile) in PERCENTILES {
             let microseconds = |turns: &Vec<hdrhistogram::Histogram<u64>>| {
                 turns.iter().map(|one| one.value_at_percentile(percentile) as f64 / 1e3).collect()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{About, Bench};
+use super::{About, Bench, period};
 use crate::{
     device::Direction,
     report::{Measurement, Name},
@@ -27,7 +27,7 @@ pub fn loss(bench: &mut Bench) -> Result<Vec<Measurement>> {
             let (mut low, mut high) = (0.0, CEILING);
             for _ in 0..STEPS {
                 let pps = f64::midpoint(low, high);
-                let period = Some(Duration::from_secs_f64(1.0 / pps));
+                let period = Some(period(pps));
                 let load = Load { direction, length, period, window: WINDOW };
                 let window = bench.measure(device, load, None)?;
                 if window.lost as f64 > allowed * window.of as f64 {

@@ -7,7 +7,9 @@ mod loss;
 mod profile;
 mod rate;
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub use self::{
@@ -116,10 +118,38 @@ impl Bench {
             length: about.length,
             load: about.load.clone(),
             figure: figure.clone(),
-            ratio: bond(spec(place)).map(|bond| figure.ratio_to(&figures[bond])),
+            ratio: bond(spec(place))
+                .map(|bond| figure.ratio_to(&figures[bond]))
+                .filter(|ratio| ratio.n > 0),
         };
         figures.iter().enumerate().map(measurement).collect()
     }
+}
+
+/// The rate of `device`, in frames a second, that was measured before.
+fn rate_of(
+    measured: &[Measurement],
+    device: &Device,
+    direction: Direction,
+    length: usize,
+) -> Result<f64> {
+    let is_it = |one: &&Measurement| {
+        one.name == Name::Rate
+            && one.spec == device.spec
+            && (one.direction, one.length) == (direction, length)
+    };
+    let found = measured.iter().find(is_it);
+    Ok(found.context("a part of a rate asks for the part `rate`")?.figure.median)
+}
+
+/// From one frame to the next at `rate` frames a second.
+fn period(rate: f64) -> Duration {
+    Duration::from_secs_f64(1.0 / rate)
+}
+
+/// How loads that are a part of a rate are called.
+fn percent(part: f64) -> String {
+    format!("{:.0} %", 100.0 * part)
 }
 
 /// What all measurements of one turn have in common.

@@ -87,6 +87,12 @@ impl System {
         matches!(self, Self::DpdkAfXdp | Self::DpdkAfPacket | Self::OvsAfxdp)
     }
 
+    /// Whether even a quick run measures it: all but what is known to be far from us.
+    #[must_use]
+    pub const fn is_contender(self) -> bool {
+        !matches!(self, Self::DpdkAfPacket | Self::LinuxBridge)
+    }
+
     /// Whether it looks after its slaves' links.
     #[must_use]
     pub const fn fails_over(self) -> bool {

@@ -16,8 +16,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 pub(super) fn start(rig: &Rig, spec: &Spec, binary: &Path) -> Result<Running> {
     let slaves: Vec<_> = rig.slaves().map(|port| port.name.as_str()).collect();
-    let mut command = rig.host.command("taskset");
-    command.args(["-c", &DEVICE_CPU.to_string()]).arg(binary);
+    // Its worker is pinned; the control thread goes where there is room, as DPDK's and Open vSwitch's do.
+    let mut command = rig.host.command(binary);
     command.args(["run", "bond0", "--iface", &slaves.join(","), "--mode", &spec.mode.to_string()]);
     command.args(["--xdp-mode", &spec.xdp.to_string(), "--poll", &spec.poll.to_string()]);
     command.args(["--cores", &DEVICE_CPU.to_string()]);

@@ -27,12 +27,11 @@ impl Figure {
         }
     }
 
-    /// Reading by reading: those of the same rounds.
+    /// Reading by reading: those of the same rounds. A reading of 0 is nothing to take a ratio to.
     #[must_use]
     pub fn ratio_to(&self, other: &Self) -> Self {
-        Self::of(
-            self.values.iter().zip(&other.values).map(|(ours, theirs)| ours / theirs).collect(),
-        )
+        let ratios = self.values.iter().zip(&other.values).map(|(ours, theirs)| ours / theirs);
+        Self::of(ratios.filter(|ratio| ratio.is_finite()).collect())
     }
 
     /// The reading that the part `part` of all is not above.
@@ -72,5 +71,7 @@ mod tests {
     fn ratios_are_taken_within_a_round() {
         let ratio = Figure::of(vec![1.0, 4.0, 9.0]).ratio_to(&Figure::of(vec![1.0, 2.0, 3.0]));
         assert_eq!(ratio.values, [1.0, 2.0, 3.0]);
+        let ratio = Figure::of(vec![1.0, 0.0, 6.0]).ratio_to(&Figure::of(vec![0.0, 0.0, 3.0]));
+        assert_eq!(ratio.values, [2.0]);
     }
 }

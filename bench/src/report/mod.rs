@@ -1,6 +1,9 @@
 //! What was measured, as JSON, and everything made from it.
 
+mod chart;
 mod figure;
+mod markdown;
+mod promise;
 mod table;
 
 use std::fmt;
@@ -14,6 +17,8 @@ use crate::{
 };
 
 pub use figure::Figure;
+pub use markdown::write;
+pub use promise::{Promise, promise_table, promises};
 pub use table::{blocks, table, title, unit};
 
 /// Changes when a reader of older reports would misunderstand a newer one.
