@@ -16,11 +16,11 @@ use crate::config::BondConfig;
 use crate::egress::Host;
 use crate::mode::{self, Policy};
 use crate::netlink::{Event, Events, Link, Mac, Netlink};
-use crate::poller::Worker;
+use crate::poller::{Bell, Worker};
 use crate::port::RunLock;
 use crate::snapshot::{Snapshot, SnapshotCell};
 use crate::state::Failovers;
-use crate::watch::{Evidence, Source};
+use crate::watch::{Doubt, Evidence, Source};
 use crate::xsk::XskRings;
 
 /// How often to look while a slave is awaited or its sockets are to be opened anew, if miimon is longer.
@@ -49,6 +49,9 @@ pub(super) struct Bond {
     pub(super) started: Instant,
     /// When all is looked after at the latest.
     pub(super) next_poll: Instant,
+    /// Rung by workers whose slave refuses frames.
+    pub(super) bell: Arc<Bell>,
+    pub(super) doubt: Doubt,
     /// Not every slave has joined for the first time.
     pub(super) starting: bool,
 }
@@ -80,6 +83,7 @@ impl Bond {
         self.wait(signals)?;
         self.hear_fitter()?;
         self.read_events()?;
+        self.follow_doubt()?;
         self.ipc.answer(|| view::state(self));
         Ok(())
     }
@@ -114,9 +118,11 @@ impl Bond {
 
     fn wait(&self, signals: &Signals) -> Result<(), BondError> {
         let left = self.next_poll.saturating_duration_since(Instant::now());
+        let left = left.min(self.doubt.pace().unwrap_or(Duration::MAX));
         let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-        let mut fds = [self.events.as_fd(), self.fitter.as_fd(), self.ipc.as_fd(), signals.as_fd()]
-            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let Self { events, fitter, ipc, bell, .. } = self;
+        let fds = [events.as_fd(), fitter.as_fd(), ipc.as_fd(), bell.as_fd(), signals.as_fd()];
+        let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(errno) => Err(BondError::io("cannot wait for events")(errno.into())),
@@ -163,6 +169,23 @@ impl Bond {
                 Some(carrier) => self.look(slot, carrier, Source::Poll)?,
                 None => self.removed(ifindex)?,
             }
+        }
+        Ok(())
+    }
+
+    /// Looks at the carriers closely while workers have reason to doubt one.
+    fn follow_doubt(&mut self) -> Result<(), BondError> {
+        let mut ends = self.doubt != Doubt::Calm;
+        if self.doubt.step(self.bell.is_rung(), self.started.elapsed()) {
+            let usable = self.snapshot.usable;
+            self.poll_carriers()?;
+            if self.snapshot.usable != usable {
+                self.doubt.confirm();
+                ends = true;
+            }
+        }
+        if ends && self.doubt == Doubt::Calm {
+            self.bell.listen();
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ mod join;
 mod packet;
 mod privileges;
 mod signals;
+mod slice;
 mod slot;
 mod start;
 mod view;
@@ -25,6 +26,7 @@ use crate::netlink::Netlink;
 /// # Errors
 /// What kept the bond from starting, or ended it. The machine is as before in either case.
 pub fn run(config: BondConfig) -> Result<(), BondError> {
+    slice::shorten();
     let signals = signals::Signals::new()?;
     let mut bond = start::start(config, &signals)?;
     let served = bond.serve(&signals);

@@ -14,10 +14,11 @@ use crate::config::{BindChoice, BondConfig, XdpChoice};
 use crate::egress::{Host, HostShare, HostSpec};
 use crate::mode::Policy;
 use crate::netlink::{Events, Netlink};
-use crate::poller::{Counters, Dataplane, Worker, WorkerSpec};
+use crate::poller::{Bell, Counters, Dataplane, Worker, WorkerSpec};
 use crate::port::{Candidate, PortError, PortSpec, RunLock, StateFile};
 use crate::snapshot::SnapshotCell;
 use crate::state::Failovers;
+use crate::watch::Doubt;
 use crate::xsk::{Geometry, XskRings};
 
 /// What was found out before anything is changed.
@@ -202,7 +203,8 @@ impl Plan {
         });
         let policy = Policy::new(self.config.mode, self.config.packets_per_slave, primary);
         let published = Arc::new(SnapshotCell::new(policy.snapshot()));
-        let workers = self.spawn(shares, &published)?;
+        let bell = Arc::new(Bell::new().map_err(BondError::io("cannot make an eventfd"))?);
+        let workers = self.spawn(shares, &published, &bell)?;
         host.open_gates()?;
         let tools =
             Tools { bond: self.config.name.clone(), spec: self.spec, umems, nl, state_file };
@@ -216,6 +218,8 @@ impl Plan {
             failovers: Failovers::default(),
             started: Instant::now(),
             next_poll: Instant::now(),
+            bell,
+            doubt: Doubt::default(),
             starting: true,
             nl: Netlink::new().map_err(BondError::io("cannot open a netlink socket"))?,
             fitter: Fitter::spawn(tools).map_err(BondError::io("cannot start a thread"))?,
@@ -240,6 +244,7 @@ impl Plan {
         &self,
         shares: Vec<HostShare>,
         published: &Arc<SnapshotCell>,
+        bell: &Arc<Bell>,
     ) -> Result<Vec<Worker<XskRings>>, BondError> {
         let mut workers = Vec::new();
         for (worker, (queue, umem)) in shares.into_iter().enumerate() {
@@ -249,6 +254,7 @@ impl Plan {
                 name: format!("{}-{worker}", self.config.name),
                 core: self.cores[worker],
                 poll: self.config.poll,
+                bell: Arc::clone(bell),
             };
             let started = Worker::spawn(spec, plane, counters, Arc::clone(published));
             workers.push(started.map_err(|source| BondError::Worker { worker, source })?);

@@ -62,6 +62,10 @@ impl<R: Rings> Mailbox<R> {
 
     /// Worker: carries out what was asked.
     pub(super) fn obey(&self, plane: &mut Dataplane<R>) {
+        // Each turn comes by, and to pop from an empty queue takes a fence.
+        if self.commands.is_empty() {
+            return;
+        }
         while !self.replies.is_full()
             && let Some(command) = self.commands.pop()
         {

@@ -68,6 +68,8 @@ pub struct Dataplane<R: Rings> {
     to_wire: (Producer<Frame>, Consumer<Frame>),
     stage: Stage,
     counters: Arc<Counters>,
+    /// A slave has refused frames.
+    doubt: bool,
 }
 
 impl<R: Rings> Dataplane<R> {
@@ -90,6 +92,7 @@ impl<R: Rings> Dataplane<R> {
             to_wire: ring(RING)?,
             stage: Stage::new(),
             counters,
+            doubt: false,
         };
         plane.refill();
         Ok(plane)
@@ -148,6 +151,11 @@ impl<R: Rings> Dataplane<R> {
     /// A wake-up is still owed to the kernel: the worker must not sleep for long.
     pub fn owes_kick(&self) -> bool {
         self.queues().any(Queue::owes_kick)
+    }
+
+    /// Whether a slave has refused frames since this was last asked: a link may be gone.
+    pub fn take_doubt(&mut self) -> bool {
+        std::mem::take(&mut self.doubt)
     }
 
     /// The census of each UMEM.
@@ -258,7 +266,7 @@ impl<R: Rings> Dataplane<R> {
 
     /// host -> wire, second half: the ring, a slave chosen by the mode.
     fn egress_wire(&mut self, snapshot: Snapshot) {
-        let Self { umems, slaves, counters, to_wire, stage, .. } = self;
+        let Self { umems, slaves, counters, to_wire, stage, doubt, .. } = self;
         let mut batch = Batch::new();
         while to_wire.1.pop_into(&mut batch) > 0 {
             stage.sort(snapshot, &mut batch);
@@ -279,6 +287,7 @@ impl<R: Rings> Dataplane<R> {
         }
         for queue in slaves.iter_mut().flatten().filter_map(|slave| slave.queues.first_mut()) {
             queue.kick(umems.of(queue.umem()), counters.port(queue.port()));
+            *doubt |= queue.take_refused();
         }
     }
 }

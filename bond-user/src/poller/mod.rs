@@ -3,9 +3,11 @@
 //! [`Dataplane::turn`] is the per-batch work. It touches the kernel only through [`Rings`], so the
 //! same code runs over AF_XDP sockets and over the software NIC of the tests.
 
+mod bell;
 mod command;
 mod counters;
 mod dataplane;
+mod idle;
 mod queue;
 #[cfg(any(test, feature = "soft-nic"))]
 pub mod soft_nic;
@@ -18,6 +20,7 @@ use arrayvec::ArrayVec;
 
 use crate::xsk::{Desc, Frame, Frames};
 
+pub use bell::Bell;
 pub use command::{Command, Mailbox, Reply};
 pub use counters::{Counters, DropReason, PortCounters, Totals, UmemGauge, WorkerCounters};
 pub use dataplane::{Dataplane, HostPort, SlavePort};

@@ -38,13 +38,25 @@ pub struct Queue<R> {
     sending: usize,
     /// Something was put on the tx ring since the last kick.
     kick_due: bool,
+    /// The driver has refused frames.
+    refused: bool,
 }
 
 impl<R: Rings> Queue<R> {
     /// A queue with empty rings. `depth` is at most their sizes.
     #[must_use]
     pub fn new(rings: R, port: PortId, umem: UmemId, depth: Depth) -> Self {
-        Self { rings, port, umem, depth, filled: 0, standing: 0, sending: 0, kick_due: false }
+        Self {
+            rings,
+            port,
+            umem,
+            depth,
+            filled: 0,
+            standing: 0,
+            sending: 0,
+            kick_due: false,
+            refused: false,
+        }
     }
 
     /// The port it belongs to.
@@ -62,6 +74,11 @@ impl<R: Rings> Queue<R> {
     /// The last wake-ups did not get everything sent.
     pub(super) fn owes_kick(&self) -> bool {
         self.kick_due
+    }
+
+    /// Whether the driver has refused frames since this was last asked: its link may be gone.
+    pub(super) fn take_refused(&mut self) -> bool {
+        std::mem::take(&mut self.refused)
     }
 
     /// The rings.
@@ -176,8 +193,14 @@ impl<R: Rings> Queue<R> {
         for _ in 0..KICKS_MAX {
             match self.rings.kick() {
                 Kick::Done => return,
-                Kick::Down => return counters.kicks_down.add(1),
-                Kick::Dropped => counters.drop(DropReason::DriverRefused, 1),
+                Kick::Down => {
+                    self.refused = true;
+                    return counters.kicks_down.add(1);
+                }
+                Kick::Dropped => {
+                    self.refused = true;
+                    counters.drop(DropReason::DriverRefused, 1);
+                }
                 // Also when the completion ring is full: make room before the next try.
                 Kick::Again => self.complete(umem, counters),
             }

@@ -13,11 +13,10 @@ use bond_ebpf::layout::{MAX_QUEUES, MAX_SLAVES};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::command::{Command, Mailbox, Reply};
-use super::{Counters, Dataplane, Rings};
+use super::idle::{Idle, Rest};
+use super::{Bell, Counters, Dataplane, Rings};
 use crate::snapshot::SnapshotCell;
 
-/// Idle turns before an adaptive worker sleeps: some 50 us of looking again, which is what a wake-up costs.
-const IDLE_TURNS: u32 = 128;
 /// Longest sleep: completions and counters are looked after at least this often.
 const SLEEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// The same while the kernel has not taken everything from a tx ring.
@@ -32,7 +31,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 pub enum Poll {
     /// Never sleeps: lowest latency, one whole core.
     Busy,
-    /// Sleeps in poll when it found nothing for a while.
+    /// Sleeps in poll while frames are far apart.
     Adaptive,
 }
 
@@ -62,6 +61,8 @@ pub struct WorkerSpec {
     pub core: usize,
     /// How it waits.
     pub poll: Poll,
+    /// Rung when a slave refuses frames.
+    pub bell: Arc<Bell>,
 }
 
 /// What both sides of a running worker share.
@@ -192,23 +193,33 @@ fn run<R: Rings + AsFd>(
     if !core_affinity::set_for_current(core_affinity::CoreId { id: spec.core }) {
         return Err(io::Error::other(format!("cannot pin to CPU {}", spec.core)));
     }
-    let mut idle = 0;
+    let start = Instant::now();
+    let (mut idle, mut slept) = (Idle::new(), false);
     while !shared.stop.load(Relaxed) {
         shared.mailbox.obey(&mut plane);
         let moved = plane.turn(snapshot.load());
         counters.worker.turns.add(1);
+        if plane.take_doubt() {
+            spec.bell.ring();
+        }
         if moved > 0 {
-            idle = 0;
+            idle.moved(std::mem::take(&mut slept), || start.elapsed());
             continue;
         }
         counters.worker.idle_turns.add(1);
-        idle += 1;
-        if spec.poll == Poll::Busy || idle < IDLE_TURNS {
-            std::hint::spin_loop();
-        } else {
-            counters.worker.sleeps.add(1);
-            let longest = if plane.owes_kick() { &RETRY } else { &SLEEP };
-            sleep(&plane, &shared.wake, longest)?;
+        // No pause instruction between two looks: it is as long as a turn, and the frame waits for it.
+        if spec.poll == Poll::Busy {
+            continue;
+        }
+        match idle.nothing(start.elapsed()) {
+            Rest::Look => {}
+            Rest::Yield => std::thread::yield_now(),
+            Rest::Sleep => {
+                counters.worker.sleeps.add(1);
+                let longest = if plane.owes_kick() { &RETRY } else { &SLEEP };
+                sleep(&plane, &shared.wake, longest)?;
+                slept = true;
+            }
         }
     }
     Ok(plane)

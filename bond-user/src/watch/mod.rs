@@ -3,6 +3,8 @@
 
 pub mod carrier;
 mod counts;
+mod doubt;
 
 pub use carrier::{Carrier, Evidence, Source, Verdict};
 pub use counts::{CarrierCounts, CarrierGauge};
+pub use doubt::Doubt;
