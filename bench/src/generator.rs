@@ -121,6 +121,7 @@ impl Generator {
                 core_affinity::set_for_current(core_affinity::CoreId { id: GENERATOR_CPU }),
                 "no CPU {GENERATOR_CPU}"
             );
+            yield_to_all()?;
             thread_id.store(rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Release);
             let options = TestRunOptions {
                 data_in: Some(&frame),
@@ -146,6 +147,16 @@ impl Generator {
             outcome
         })
     }
+}
+
+/// Lets everybody else go before the calling thread: it stands for a wire, and must not keep the kernel's threads from
+/// their work.
+fn yield_to_all() -> Result<()> {
+    let parameter = libc::sched_param { sched_priority: 0 };
+    // SAFETY: it reads a live struct, for the calling thread (0).
+    let outcome = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameter) };
+    ensure!(outcome == 0, "SCHED_IDLE: {}", std::io::Error::last_os_error());
+    Ok(())
 }
 
 /// Ends the call of the generator's thread.

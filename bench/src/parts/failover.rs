@@ -3,12 +3,14 @@
 use std::{thread, time::Duration};
 
 use anyhow::Result;
+use bond::netlink::Netlink;
 
 use super::{About, Bench, percent, period, rate_of};
 use crate::{
     device::{Direction, Mode, Poll},
     plan::PullLoad,
     report::{Measurement, Name},
+    rig,
 };
 
 const LENGTH: usize = 64;
@@ -64,12 +66,16 @@ fn pull(bench: &mut Bench, device: usize, period: Duration) -> Result<u64> {
     let device = &devices[device];
     let stream = device.stream(Direction::HostToWire, LENGTH, Some(period));
     let (sink, cable) = (&device.wire_sink, &device.rig.cables[0]);
+    // Ready before, so that the pull is one message: a program to be started would keep the device from its CPU, and
+    // what waits for it meanwhile would be lost too.
+    let mut wire = cable.far.netns.run(|| Ok(Netlink::new()?))?;
+    let far = rig::index(&cable.far)?;
     device.run(true)?;
     thread::sleep(UP);
     let (sent, arrived) = (generator.sent()?, sink.tally()?.frames);
     generator.run(&stream, |_| {
         thread::sleep(DOWN);
-        cable.pull()?;
+        wire.set_down(far)?;
         thread::sleep(DOWN);
         Ok(())
     })?;

@@ -10,7 +10,7 @@ const SHORTEST: Duration = Duration::from_micros(30);
 
 /// How often a worker that waits awake lets others have its CPU. Nobody should have to wait for the end of its time
 /// slice, 3 ms, least of all the kernel's threads that take a link down.
-const YIELD: Duration = Duration::from_micros(50);
+const YIELD: Duration = Duration::from_micros(120);
 
 /// What to do until the next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ mod tests {
         idle.window = LONGEST;
         let rests: Vec<_> = (100..=350).map(|at| idle.nothing(us(at))).collect();
         let of = |wanted| (0..).zip(&rests).filter(move |(_, rest)| **rest == wanted);
-        assert_eq!(of(Rest::Yield).map(|(at, _)| at).collect::<Vec<_>>(), [0, 50, 100, 150, 200]);
+        assert_eq!(of(Rest::Yield).map(|(at, _)| at).collect::<Vec<_>>(), [20, 140]);
         assert_eq!(of(Rest::Sleep).map(|(at, _)| at).collect::<Vec<_>>(), [250]);
     }
 

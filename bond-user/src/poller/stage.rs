@@ -1,7 +1,7 @@
 //! Sorting a batch by slave, so that each slave gets one submission and one kick.
 
 use bond_ebpf::layout::MAX_SLAVES;
-use bond_ebpf::select::RoundRobin;
+use bond_ebpf::select::{RoundRobin, SlaveSet};
 
 use super::Batch;
 use crate::mode::Mode;
@@ -11,6 +11,8 @@ use crate::snapshot::Snapshot;
 #[derive(Debug)]
 pub(super) struct Stage {
     lanes: Box<[Batch; MAX_SLAVES]>,
+    /// No other lane holds frames.
+    used: SlaveSet,
     round_robin: RoundRobin,
 }
 
@@ -18,6 +20,7 @@ impl Stage {
     pub(super) fn new() -> Self {
         Self {
             lanes: Box::new(std::array::from_fn(|_| Batch::new())),
+            used: SlaveSet::EMPTY,
             round_robin: RoundRobin::default(),
         }
     }
@@ -30,7 +33,9 @@ impl Stage {
             Mode::BalanceRr => self.round_robin(snapshot, batch),
             Mode::ActiveBackup => {
                 if let Some(active) = snapshot.active {
-                    std::mem::swap(&mut self.lanes[usize::from(active)], batch);
+                    self.used.insert(active);
+                    // Not swapped: that would move the room for a whole batch, however few its frames.
+                    self.lanes[usize::from(active)].extend(batch.drain(..));
                 }
             }
         }
@@ -42,6 +47,7 @@ impl Stage {
             // The caller drops the frames, with a reason.
             return;
         }
+        self.used = usable;
         // A copy, because the lanes' memory is elsewhere for all that the compiler knows: it would write the
         // selector back after every frame.
         let mut round_robin = self.round_robin;
@@ -54,8 +60,11 @@ impl Stage {
         self.round_robin = round_robin;
     }
 
-    /// The lanes that hold frames.
+    /// The lanes that hold frames. The caller empties them.
     pub(super) fn lanes(&mut self) -> impl Iterator<Item = (u8, &mut Batch)> {
-        (0u8..).zip(self.lanes.iter_mut()).filter(|(_, lane)| !lane.is_empty())
+        // By the set, because the lanes lie far apart.
+        let used = std::mem::take(&mut self.used);
+        let lanes = (0u8..).zip(self.lanes.iter_mut());
+        lanes.filter(move |(slot, lane)| used.contains(*slot) && !lane.is_empty())
     }
 }

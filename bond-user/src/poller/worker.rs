@@ -17,6 +17,8 @@ use super::idle::{Idle, Rest};
 use super::{Bell, Counters, Dataplane, Rings};
 use crate::snapshot::SnapshotCell;
 
+/// Turns without a frame from one look at the clock to the next: it takes half as long as such a turn.
+const CLOCK_EVERY: u32 = 8;
 /// Longest sleep: completions and counters are looked after at least this often.
 const SLEEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// The same while the kernel has not taken everything from a tx ring.
@@ -195,6 +197,7 @@ fn run<R: Rings + AsFd>(
     }
     let start = Instant::now();
     let (mut idle, mut slept) = (Idle::new(), false);
+    let mut idle_turns = 0u32;
     while !shared.stop.load(Relaxed) {
         shared.mailbox.obey(&mut plane);
         let moved = plane.turn(snapshot.load());
@@ -209,6 +212,10 @@ fn run<R: Rings + AsFd>(
         counters.worker.idle_turns.add(1);
         // No pause instruction between two looks: it is as long as a turn, and the frame waits for it.
         if spec.poll == Poll::Busy {
+            continue;
+        }
+        idle_turns = idle_turns.wrapping_add(1);
+        if !idle_turns.is_multiple_of(CLOCK_EVERY) {
             continue;
         }
         match idle.nothing(start.elapsed()) {
