@@ -187,6 +187,7 @@ fn root(log: &Log) -> Result<Outcome> {
     };
     log.cargo("build --package bond-user --bins")?;
     test("--package bond-user --tests -- --ignored")?;
+    test("--package bond-bench --test smoke -- --ignored")?;
     test("--package bond-tests -- --include-ignored")
 }
 
