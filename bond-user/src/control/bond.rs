@@ -16,7 +16,7 @@ use crate::config::BondConfig;
 use crate::egress::Host;
 use crate::mode::{self, Policy};
 use crate::netlink::{Event, Events, Link, Mac, Netlink};
-use crate::poller::{Bell, Worker};
+use crate::poller::{Alarm, Worker};
 use crate::port::RunLock;
 use crate::snapshot::{Snapshot, SnapshotCell};
 use crate::state::Failovers;
@@ -49,8 +49,8 @@ pub(super) struct Bond {
     pub(super) started: Instant,
     /// When all is looked after at the latest.
     pub(super) next_poll: Instant,
-    /// Rung by workers whose slave refuses frames.
-    pub(super) bell: Arc<Bell>,
+    /// Raised by workers whose slave refuses frames.
+    pub(super) alarm: Arc<Alarm>,
     pub(super) doubt: Doubt,
     /// Not every slave has joined for the first time.
     pub(super) starting: bool,
@@ -120,8 +120,8 @@ impl Bond {
         let left = self.next_poll.saturating_duration_since(Instant::now());
         let left = left.min(self.doubt.pace().unwrap_or(Duration::MAX));
         let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-        let Self { events, fitter, ipc, bell, .. } = self;
-        let fds = [events.as_fd(), fitter.as_fd(), ipc.as_fd(), bell.as_fd(), signals.as_fd()];
+        let Self { events, fitter, ipc, alarm, .. } = self;
+        let fds = [events.as_fd(), fitter.as_fd(), ipc.as_fd(), alarm.as_fd(), signals.as_fd()];
         let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
@@ -176,7 +176,7 @@ impl Bond {
     /// Looks at the carriers closely while workers have reason to doubt one.
     fn follow_doubt(&mut self) -> Result<(), BondError> {
         let mut ends = self.doubt != Doubt::Calm;
-        if self.doubt.step(self.bell.is_rung(), self.started.elapsed()) {
+        if self.doubt.step(self.alarm.is_raised(), self.started.elapsed()) {
             let usable = self.snapshot.usable;
             self.poll_carriers()?;
             if self.snapshot.usable != usable {
@@ -185,7 +185,7 @@ impl Bond {
             }
         }
         if ends && self.doubt == Doubt::Calm {
-            self.bell.listen();
+            self.alarm.listen();
         }
         Ok(())
     }

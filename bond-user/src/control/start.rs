@@ -14,7 +14,7 @@ use crate::config::{BindChoice, BondConfig, XdpChoice};
 use crate::egress::{Host, HostShare, HostSpec};
 use crate::mode::Policy;
 use crate::netlink::{Events, Netlink};
-use crate::poller::{Bell, Counters, Dataplane, Worker, WorkerSpec};
+use crate::poller::{Alarm, Counters, Dataplane, Worker, WorkerSpec};
 use crate::port::{Candidate, PortError, PortSpec, RunLock, StateFile};
 use crate::snapshot::SnapshotCell;
 use crate::state::Failovers;
@@ -203,8 +203,8 @@ impl Plan {
         });
         let policy = Policy::new(self.config.mode, self.config.packets_per_slave, primary);
         let published = Arc::new(SnapshotCell::new(policy.snapshot()));
-        let bell = Arc::new(Bell::new().map_err(BondError::io("cannot make an eventfd"))?);
-        let workers = self.spawn(shares, &published, &bell)?;
+        let alarm = Arc::new(Alarm::new().map_err(BondError::io("cannot make an eventfd"))?);
+        let workers = self.spawn(shares, &published, &alarm)?;
         host.open_gates()?;
         let tools =
             Tools { bond: self.config.name.clone(), spec: self.spec, umems, nl, state_file };
@@ -218,7 +218,7 @@ impl Plan {
             failovers: Failovers::default(),
             started: Instant::now(),
             next_poll: Instant::now(),
-            bell,
+            alarm,
             doubt: Doubt::default(),
             starting: true,
             nl: Netlink::new().map_err(BondError::io("cannot open a netlink socket"))?,
@@ -244,7 +244,7 @@ impl Plan {
         &self,
         shares: Vec<HostShare>,
         published: &Arc<SnapshotCell>,
-        bell: &Arc<Bell>,
+        alarm: &Arc<Alarm>,
     ) -> Result<Vec<Worker<XskRings>>, BondError> {
         let mut workers = Vec::new();
         for (worker, (queue, umem)) in shares.into_iter().enumerate() {
@@ -254,7 +254,7 @@ impl Plan {
                 name: format!("{}-{worker}", self.config.name),
                 core: self.cores[worker],
                 poll: self.config.poll,
-                bell: Arc::clone(bell),
+                alarm: Arc::clone(alarm),
             };
             let started = Worker::spawn(spec, plane, counters, Arc::clone(published));
             workers.push(started.map_err(|source| BondError::Worker { worker, source })?);

@@ -3,7 +3,7 @@
 //! [`Dataplane::turn`] is the per-batch work. It touches the kernel only through [`Rings`], so the
 //! same code runs over AF_XDP sockets and over the software NIC of the tests.
 
-mod bell;
+mod alarm;
 mod command;
 mod counters;
 mod dataplane;
@@ -20,7 +20,7 @@ use arrayvec::ArrayVec;
 
 use crate::xsk::{Desc, Frame, Frames};
 
-pub use bell::Bell;
+pub use alarm::Alarm;
 pub use command::{Command, Mailbox, Reply};
 pub use counters::{Counters, DropReason, PortCounters, Totals, UmemGauge, WorkerCounters};
 pub use dataplane::{Dataplane, HostPort, SlavePort};

@@ -14,7 +14,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::command::{Command, Mailbox, Reply};
 use super::idle::{Idle, Rest};
-use super::{Bell, Counters, Dataplane, Rings};
+use super::{Alarm, Counters, Dataplane, Rings};
 use crate::snapshot::SnapshotCell;
 
 /// Turns without a frame from one look at the clock to the next: it takes half as long as such a turn.
@@ -63,8 +63,8 @@ pub struct WorkerSpec {
     pub core: usize,
     /// How it waits.
     pub poll: Poll,
-    /// Rung when a slave refuses frames.
-    pub bell: Arc<Bell>,
+    /// Raised when a slave refuses frames.
+    pub alarm: Arc<Alarm>,
 }
 
 /// What both sides of a running worker share.
@@ -203,7 +203,7 @@ fn run<R: Rings + AsFd>(
         let moved = plane.turn(snapshot.load());
         counters.worker.turns.add(1);
         if plane.take_doubt() {
-            spec.bell.ring();
+            spec.alarm.raise();
         }
         if moved > 0 {
             idle.moved(std::mem::take(&mut slept), || start.elapsed());
