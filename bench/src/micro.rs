@@ -165,7 +165,8 @@ mod tests {
             n: 4,
         };
         assert_eq!(figures(directory.path()).unwrap(), [ring.clone(), turn]);
-        let rate = Figure { unit: "1/s".to_owned(), median: 5e8, min: 2e8, max: 1e9, ..ring.clone() };
+        let rate =
+            Figure { unit: "1/s".to_owned(), median: 5e8, min: 2e8, max: 1e9, ..ring.clone() };
         assert_eq!(ring.per_second(), rate);
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bond::mode::Mode;
-use bond::poller::soft_nic::{SoftFrame, SoftMemory, SoftNic};
-use bond::poller::{BATCH, Counters, Dataplane, Queue, SlavePort, Umem};
+use bond::poller::soft_nic::{SoftFrame, SoftMemory, SoftNic, SoftRx, SoftTx};
+use bond::poller::{BATCH, Counters, Dataplane, Egress, Ingress, Queue, SlavePort, Umem};
 use bond::snapshot::{Snapshot, SnapshotCell};
 use bond::xsk::{BindMode, Census, Frames, Geometry, PortId, UmemId};
 use bond_ebpf::select::SlaveSet;
@@ -95,18 +95,9 @@ impl SoftBond {
     /// # Panics
     /// If a frame finds no chunk.
     pub fn arrive(&mut self, direction: Direction) {
-        self.each_nic(|nic| {
-            nic.finish(usize::MAX);
-            nic.forget_sent();
-        });
-        match direction {
-            Direction::HostToWire => arrive(self.plane.host_mut().rings_mut(), BATCH),
-            Direction::WireToHost => {
-                let receive = self.snapshot.load().receive;
-                let share = BATCH / receive.len() as usize;
-                receive.iter().for_each(|slot| arrive(self.slave(slot), share));
-            }
-        }
+        let (ingress, egress) = self.plane.halves_mut();
+        finish(egress);
+        arrive(ingress, direction, self.snapshot.load().receive);
         self.arrived += BATCH as u64;
     }
 
@@ -142,22 +133,35 @@ impl SoftBond {
             assert_eq!((free + fill + tx, held), (total, 0), "chunks");
         }
     }
+}
 
-    fn each_nic(&mut self, mut act: impl FnMut(&mut SoftNic)) {
-        act(self.plane.host_mut().rings_mut());
-        for slot in SLAVES {
-            act(self.slave(slot));
-        }
-    }
-
-    fn slave(&mut self, slot: u8) -> &mut SoftNic {
-        let slave = self.plane.slave_mut(slot).expect("a slave in each slot");
-        slave.queues[0].rings_mut()
+/// The kernel's half of an egress: what was put on tx rings is sent.
+fn finish(egress: &mut Egress<SoftNic>) {
+    let finish = |nic: &mut SoftTx| {
+        nic.finish(usize::MAX);
+        nic.forget_sent();
+    };
+    finish(egress.host_mut().rings_mut());
+    for slot in SLAVES {
+        finish(egress.slave_mut(slot).expect("a slave in each slot")[0].rings_mut());
     }
 }
 
-fn arrive(nic: &mut SoftNic, frames: usize) {
-    for tag in (0..).take(frames) {
-        assert!(nic.arrive(SoftFrame { tag, len: 64 }), "the fill ring has a chunk");
+/// The kernel's half of an ingress: a batch of frames arrives at bond0, or, in equal shares, at the slaves of `receive`.
+fn arrive(ingress: &mut Ingress<SoftNic>, direction: Direction, receive: SlaveSet) {
+    let arrive = |nic: &mut SoftRx, frames| {
+        for tag in (0..).take(frames) {
+            assert!(nic.arrive(SoftFrame { tag, len: 64 }), "the fill ring has a chunk");
+        }
+    };
+    match direction {
+        Direction::HostToWire => arrive(ingress.host_mut().rings_mut(), BATCH),
+        Direction::WireToHost => {
+            let share = BATCH / receive.len() as usize;
+            for slot in receive.iter() {
+                let slave = ingress.slave_mut(slot).expect("a slave in each slot");
+                arrive(slave[0].rings_mut(), share);
+            }
+        }
     }
 }
