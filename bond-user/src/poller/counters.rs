@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use bond_ebpf::layout::MAX_SLAVES;
 use crossbeam_utils::CachePadded;
 
-use crate::xsk::{Census, PortId};
+use crate::xsk::{Census, PortId, UmemId};
 
 /// Ports of a bond: bond0's end and the slave slots.
 pub(crate) const MAX_PORTS: usize = MAX_SLAVES + 1;
@@ -163,8 +163,8 @@ impl Counters {
             .filter(|census| census.total > 0)
     }
 
-    pub(super) fn publish_umem(&self, umem: usize, census: Census) {
-        self.umems[umem].publish(census);
+    pub(super) fn publish_umem(&self, umem: UmemId, census: Census) {
+        self.umems[usize::from(umem)].publish(census);
     }
 }
 

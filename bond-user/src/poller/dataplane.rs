@@ -110,8 +110,8 @@ impl<R: Rings> Dataplane<R> {
             && self.egress.ledgers().all(|(_, lent)| lent.audit() == lent.count())
     }
 
-    fn by_umem(&self) -> impl Iterator<Item = (usize, Census)> + '_ {
-        // Both halves have the same UMEMs.
+    fn by_umem(&self) -> impl Iterator<Item = (UmemId, Census)> + '_ {
+        // Both halves have the same UMEMs, in the same order.
         let ledgers = self.ingress.ledgers().zip(self.egress.ledgers());
         ledgers.map(|((id, frames), (_, lent))| (id, Census::of([frames.census(), lent.sending()])))
     }

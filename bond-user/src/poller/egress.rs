@@ -7,6 +7,7 @@ use bond_ebpf::layout::MAX_SLAVES;
 use super::counters::{Counters, DropReason, MAX_PORTS, PortCounters};
 use super::queue::TxQueue;
 use super::stage::Stage;
+use super::table::Table;
 use super::{BATCH, Batch, Memory, Pool as _, Pools, Rings, TxUmem};
 use crate::ring::Consumer;
 use crate::snapshot::Snapshot;
@@ -14,18 +15,18 @@ use crate::xsk::{Frame, Lent, PortId, UmemId};
 
 /// The UMEMs of a worker, by id.
 #[derive(Debug)]
-struct TxUmems<M>([Option<TxUmem<M>>; MAX_PORTS]);
+struct TxUmems<M>(Table<TxUmem<M>, MAX_PORTS>);
 
 impl<M: Memory> TxUmems<M> {
     /// A queue's or a frame's UMEM. It exists: UMEMs leave after their queues and frames.
     fn of(&mut self, id: UmemId) -> &mut TxUmem<M> {
-        self.0[usize::from(id)].as_mut().expect("a UMEM outlives its queues and frames")
+        self.0.get_mut(id).expect("a UMEM outlives its queues and frames")
     }
 
     /// Copies `frame` into UMEM `to`; `None` when that one has no free chunk. The old chunk is freed.
     fn copy(&self, pools: &mut impl Pools, frame: Frame, to: UmemId) -> Option<Frame> {
         let copy = pools.of(to).take().map(|mut copy| {
-            let pair = [to, frame.umem()].map(|id| self.0[usize::from(id)].as_ref());
+            let pair = [to, frame.umem()].map(|id| self.0.get(id));
             if let [Some(to), Some(from)] = pair {
                 to.memory.copy_from(&mut copy, &from.memory, &frame);
             }
@@ -68,7 +69,7 @@ pub struct Egress<R: Rings> {
     umems: TxUmems<R::Memory>,
     host: TxQueue<R::Tx>,
     /// Frames go out on the first queue of each.
-    slaves: [Option<Vec<TxQueue<R::Tx>>>; MAX_SLAVES],
+    slaves: Table<Vec<TxQueue<R::Tx>>, MAX_SLAVES>,
     to_host: Consumer<Frame>,
     to_wire: Consumer<Frame>,
     stage: Stage,
@@ -83,9 +84,8 @@ impl<R: Rings> Egress<R> {
         [to_host, to_wire]: [Consumer<Frame>; 2],
         counters: Arc<Counters>,
     ) -> Self {
-        let mut umems = TxUmems([const { None }; MAX_PORTS]);
-        umems.0[usize::from(host.umem())] = Some(umem);
-        let slaves = [const { None }; MAX_SLAVES];
+        let umems = TxUmems(Table::of(host.umem(), umem));
+        let slaves = Table::new();
         Self { umems, host, slaves, to_host, to_wire, stage: Stage::new(), counters }
     }
 
@@ -96,19 +96,19 @@ impl<R: Rings> Egress<R> {
         umem: Option<(UmemId, TxUmem<R::Memory>)>,
     ) {
         if let Some((id, umem)) = umem {
-            self.umems.0[usize::from(id)] = Some(umem);
+            self.umems.0.put(id, umem);
         }
-        self.slaves[usize::from(slot)] = Some(queues);
+        self.slaves.put(slot, queues);
     }
 
     pub(super) fn detach(&mut self, slot: u8) -> Option<Vec<TxQueue<R::Tx>>> {
-        self.slaves[usize::from(slot)].take()
+        self.slaves.take(slot)
     }
 
     /// After the sockets of `slot` were closed: takes the frames back that were never sent, and counts them.
     pub(super) fn reclaim(&mut self, slot: u8, pools: &mut impl Pools) -> u32 {
         let port = PortId::slave(slot);
-        let umems = self.umems.0.iter_mut().flatten();
+        let umems = self.umems.0.values_mut();
         let back = umems.map(|umem| umem.lent.reclaim(port, |frame| pools.put(frame))).sum();
         self.counters.port(port).drop(DropReason::SlaveGone, back as usize);
         back
@@ -116,7 +116,7 @@ impl<R: Rings> Egress<R> {
 
     /// Gives a slave's own UMEM up, after [`Self::reclaim`].
     pub(super) fn remove_umem(&mut self, id: UmemId) {
-        self.umems.0[usize::from(id)] = None;
+        drop(self.umems.0.take(id));
     }
 
     /// A wake-up is still owed to the kernel: the thread must not sleep for long.
@@ -131,19 +131,18 @@ impl<R: Rings> Egress<R> {
 
     /// All queues, bond0's first.
     fn queues(&self) -> impl Iterator<Item = &TxQueue<R::Tx>> {
-        std::iter::once(&self.host).chain(self.slaves.iter().flatten().flatten())
+        std::iter::once(&self.host).chain(self.slaves.values().flatten())
     }
 
     /// The ledgers, by UMEM id.
-    pub(super) fn ledgers(&self) -> impl Iterator<Item = (usize, &Lent)> {
-        let umems = self.umems.0.iter().enumerate();
-        umems.filter_map(|(id, umem)| Some((id, &umem.as_ref()?.lent)))
+    pub(super) fn ledgers(&self) -> impl Iterator<Item = (UmemId, &Lent)> {
+        self.umems.0.iter().map(|(id, umem)| (id, &umem.lent))
     }
 
     /// Takes back what the kernel has sent.
     pub(super) fn complete(&mut self, pools: &mut impl Pools) {
         let Self { umems, host, slaves, counters, .. } = self;
-        for queue in std::iter::once(host).chain(slaves.iter_mut().flatten().flatten()) {
+        for queue in std::iter::once(host).chain(slaves.values_mut().flatten()) {
             let umem = queue.umem();
             queue.complete(umems.of(umem), pools.of(umem), counters.port(queue.port()));
         }
@@ -181,7 +180,7 @@ impl<R: Rings> Egress<R> {
             self.send_batch(snapshot, pools, &mut batch);
         }
         let Self { umems, slaves, counters, .. } = self;
-        for queue in slaves.iter_mut().flatten().filter_map(|queues| queues.first_mut()) {
+        for queue in slaves.values_mut().filter_map(|queues| queues.first_mut()) {
             let umem = queue.umem();
             queue.kick(umems.of(umem), pools.of(umem), counters.port(queue.port()));
         }
@@ -195,7 +194,7 @@ impl<R: Rings> Egress<R> {
         batch.drain(..).for_each(|frame| pools.put(frame));
         for (slot, lane) in stage.lanes() {
             let counters = counters.port(PortId::slave(slot));
-            let queues = slaves[usize::from(slot)].as_mut();
+            let queues = slaves.get_mut(slot);
             let Some(queue) = queues.and_then(|queues| queues.first_mut()) else {
                 counters.drop(DropReason::SlaveGone, lane.len());
                 lane.drain(..).for_each(|frame| pools.put(frame));
@@ -220,6 +219,6 @@ impl<R: Rings> Egress<R> {
     /// The queues of a slave, for the kernel half of a software NIC.
     #[cfg(any(test, feature = "soft-nic"))]
     pub fn slave_mut(&mut self, slot: u8) -> Option<&mut [TxQueue<R::Tx>]> {
-        self.slaves[usize::from(slot)].as_deref_mut()
+        self.slaves.get_mut(slot).map(Vec::as_mut_slice)
     }
 }

@@ -6,22 +6,19 @@ use bond_ebpf::layout::MAX_SLAVES;
 
 use super::counters::{Counters, DropReason, MAX_PORTS};
 use super::queue::RxQueue;
+use super::table::Table;
 use super::{BATCH, Batch, Memory, Pools, Rings, Umem};
 use crate::ring::Producer;
 use crate::snapshot::Snapshot;
 use crate::xsk::{Census, Frame, Frames, PortId, UmemId};
 
-/// Slave slots.
-#[expect(clippy::cast_possible_truncation, reason = "16")]
-const SLOTS: std::ops::Range<u8> = 0..MAX_SLAVES as u8;
-
 /// The UMEMs of a worker, by id.
 #[derive(Debug)]
-pub(super) struct Umems<M>([Option<Umem<M>>; MAX_PORTS]);
+pub(super) struct Umems<M>(Table<Umem<M>, MAX_PORTS>);
 
 impl<M: Memory> Umems<M> {
     fn umem(&mut self, id: UmemId) -> &mut Umem<M> {
-        self.0[usize::from(id)].as_mut().expect("a UMEM outlives its queues and frames")
+        self.0.get_mut(id).expect("a UMEM outlives its queues and frames")
     }
 }
 
@@ -38,7 +35,7 @@ impl<M: Memory> Pools for Umems<M> {
 pub struct Ingress<R: Rings> {
     pub(super) umems: Umems<R::Memory>,
     host: RxQueue<R::Rx>,
-    slaves: [Option<Vec<RxQueue<R::Rx>>>; MAX_SLAVES],
+    slaves: Table<Vec<RxQueue<R::Rx>>, MAX_SLAVES>,
     to_host: Producer<Frame>,
     to_wire: Producer<Frame>,
     counters: Arc<Counters>,
@@ -52,9 +49,8 @@ impl<R: Rings> Ingress<R> {
         [to_host, to_wire]: [Producer<Frame>; 2],
         counters: Arc<Counters>,
     ) -> Self {
-        let mut umems = Umems([const { None }; MAX_PORTS]);
-        umems.0[usize::from(host.umem())] = Some(umem);
-        let slaves = [const { None }; MAX_SLAVES];
+        let umems = Umems(Table::of(host.umem(), umem));
+        let slaves = Table::new();
         let mut ingress = Self { umems, host, slaves, to_host, to_wire, counters };
         ingress.refill();
         ingress
@@ -67,42 +63,41 @@ impl<R: Rings> Ingress<R> {
         umem: Option<(UmemId, Umem<R::Memory>)>,
     ) {
         if let Some((id, umem)) = umem {
-            self.umems.0[usize::from(id)] = Some(umem);
+            self.umems.0.put(id, umem);
         }
-        self.slaves[usize::from(slot)] = Some(queues);
+        self.slaves.put(slot, queues);
         self.refill();
     }
 
     pub(super) fn detach(&mut self, slot: u8) -> Option<Vec<RxQueue<R::Rx>>> {
-        self.slaves[usize::from(slot)].take()
+        self.slaves.take(slot)
     }
 
     /// After the sockets of `slot` were closed: takes the chunks back that waited to receive.
     pub(super) fn reclaim(&mut self, slot: u8) -> u32 {
         let port = PortId::slave(slot);
-        self.umems.0.iter_mut().flatten().map(|umem| umem.frames.reclaim(port)).sum()
+        self.umems.0.values_mut().map(|umem| umem.frames.reclaim(port)).sum()
     }
 
     /// Gives a slave's own UMEM up, after [`Self::reclaim`].
     pub(super) fn remove_umem(&mut self, id: UmemId) -> Option<Umem<R::Memory>> {
-        self.counters.publish_umem(usize::from(id), Census::default());
-        self.umems.0[usize::from(id)].take()
+        self.counters.publish_umem(id, Census::default());
+        self.umems.0.take(id)
     }
 
     /// All queues, bond0's first.
     pub(super) fn queues(&self) -> impl Iterator<Item = &RxQueue<R::Rx>> {
-        std::iter::once(&self.host).chain(self.slaves.iter().flatten().flatten())
+        std::iter::once(&self.host).chain(self.slaves.values().flatten())
     }
 
     /// The ledgers, by UMEM id.
-    pub(super) fn ledgers(&self) -> impl Iterator<Item = (usize, &Frames)> {
-        let umems = self.umems.0.iter().enumerate();
-        umems.filter_map(|(id, umem)| Some((id, &umem.as_ref()?.frames)))
+    pub(super) fn ledgers(&self) -> impl Iterator<Item = (UmemId, &Frames)> {
+        self.umems.0.iter().map(|(id, umem)| (id, &umem.frames))
     }
 
     pub(super) fn refill(&mut self) {
         let Self { umems, host, slaves, .. } = self;
-        for queue in std::iter::once(host).chain(slaves.iter_mut().flatten().flatten()) {
+        for queue in std::iter::once(host).chain(slaves.values_mut().flatten()) {
             queue.refill(umems.umem(queue.umem()));
         }
     }
@@ -114,34 +109,25 @@ impl<R: Rings> Ingress<R> {
         snapshot: Snapshot,
         mut full: impl FnMut(&mut Umems<R::Memory>),
     ) -> usize {
+        let Self { umems, slaves, counters, to_host, .. } = self;
         let mut received = 0;
-        for slot in SLOTS {
-            let queues = self.slaves[usize::from(slot)].as_ref().map_or(0, Vec::len);
-            for queue in 0..queues {
-                if self.to_host.free() < BATCH {
-                    full(&mut self.umems);
+        for (slot, queues) in slaves.iter_mut() {
+            for queue in queues {
+                if to_host.free() < BATCH {
+                    full(umems);
                 }
-                received += self.poll_slave(slot, queue, snapshot);
+                let counters = counters.port(queue.port());
+                let mut batch = Batch::new();
+                queue.receive(umems.umem(queue.umem()), to_host.free(), &mut batch, counters);
+                received += batch.len();
+                // The XDP program filters too; frames it had let through before a failover end here.
+                if snapshot.receive.contains(slot) {
+                    to_host.push_from(&mut batch);
+                }
+                counters.drop(DropReason::InactiveSlave, batch.len());
+                batch.drain(..).for_each(|frame| umems.put(frame));
             }
         }
-        received
-    }
-
-    fn poll_slave(&mut self, slot: u8, queue: usize, snapshot: Snapshot) -> usize {
-        let Self { umems, slaves, counters, to_host, .. } = self;
-        let Some(queues) = &mut slaves[usize::from(slot)] else { return 0 };
-        let queue = &mut queues[queue];
-        let counters = counters.port(queue.port());
-        let mut batch = Batch::new();
-        let room = to_host.free();
-        queue.receive(umems.umem(queue.umem()), room, &mut batch, counters);
-        let received = batch.len();
-        // The XDP program filters too; frames it had let through before a failover end here.
-        if snapshot.receive.contains(slot) {
-            to_host.push_from(&mut batch);
-        }
-        counters.drop(DropReason::InactiveSlave, batch.len());
-        batch.drain(..).for_each(|frame| umems.put(frame));
         received
     }
 
@@ -167,6 +153,6 @@ impl<R: Rings> Ingress<R> {
     /// The queues of a slave, for the kernel half of a software NIC.
     #[cfg(any(test, feature = "soft-nic"))]
     pub fn slave_mut(&mut self, slot: u8) -> Option<&mut [RxQueue<R::Rx>]> {
-        self.slaves[usize::from(slot)].as_deref_mut()
+        self.slaves.get_mut(slot).map(Vec::as_mut_slice)
     }
 }

@@ -14,6 +14,7 @@ mod queue;
 #[cfg(any(test, feature = "soft-nic"))]
 pub mod soft_nic;
 mod stage;
+mod table;
 #[cfg(test)]
 mod tests;
 mod thread;

@@ -14,6 +14,7 @@ use super::dataplane::halves;
 use super::egress::Egress;
 use super::ingress::Ingress;
 use super::queue::{Queue, RxQueue, TxQueue};
+use super::table::Table;
 use super::{BATCH, Batch, Pool, Pools, Rings, TxUmem, Umem};
 use crate::ring::{Consumer, Doze, Producer, RingError, ring};
 use crate::snapshot::Snapshot;
@@ -89,14 +90,14 @@ impl Pool for Stock {
 #[derive(Debug)]
 struct Returns {
     /// By UMEM.
-    stocks: [Option<Stock>; MAX_PORTS],
+    stocks: Table<Stock, MAX_PORTS>,
     ring: Producer<Frame>,
 }
 
 impl Returns {
     /// Sends back what it need not keep, as far as the ring has room.
     fn send_back(&mut self) {
-        for stock in self.stocks.iter_mut().flatten() {
+        for stock in self.stocks.values_mut() {
             let mut surplus = stock.frames.len().saturating_sub(stock.keep);
             while surplus > 0 {
                 let kept = stock.frames.len() - surplus.min(BATCH);
@@ -112,8 +113,8 @@ impl Returns {
     }
 
     /// How many of UMEM `id` are here.
-    fn census(&self, id: usize) -> Census {
-        let frames = self.stocks[id].as_ref().map_or(0, |stock| stock.frames.len());
+    fn census(&self, id: UmemId) -> Census {
+        let frames = self.stocks.get(id).map_or(0, |stock| stock.frames.len());
         Census { free: u32::try_from(frames).unwrap_or(u32::MAX), ..Census::default() }
     }
 }
@@ -122,7 +123,7 @@ impl Pools for Returns {
     type Pool = Stock;
 
     fn of(&mut self, umem: UmemId) -> &mut Stock {
-        self.stocks[usize::from(umem)].as_mut().expect("a stock lives as long as its UMEM")
+        self.stocks.get_mut(umem).expect("a stock lives as long as its UMEM")
     }
 }
 
@@ -137,8 +138,7 @@ pub(super) fn pipeline<R: Rings>(
     counters: [Arc<Counters>; 2],
     bell: Arc<Bell>,
 ) -> Result<(Poller<R>, Sender<R>), RingError> {
-    let mut stocks = [const { None }; MAX_PORTS];
-    stocks[usize::from(host.rx.umem())] = Some(Stock::new(&mut umem, seam));
+    let stocks = Table::of(host.rx.umem(), Stock::new(&mut umem, seam));
     let (ingress, egress) = halves(host, umem, counters)?;
     let (back, returned) = ring(RETURN_RING)?;
     let poller = Poller { ingress, returned, egress: bell };
@@ -235,7 +235,7 @@ impl<R: Rings> Sender<R> {
         umem: Option<(UmemId, (TxUmem<R::Memory>, Stock))>,
     ) {
         let umem = umem.map(|(id, (umem, stock))| {
-            self.returns.stocks[usize::from(id)] = Some(stock);
+            self.returns.stocks.put(id, stock);
             (id, umem)
         });
         self.egress.attach(slot, queues, umem);
@@ -252,9 +252,9 @@ impl<R: Rings> Sender<R> {
         self.turn(snapshot);
         let back = self.egress.reclaim(slot, &mut self.returns);
         self.egress.remove_umem(own);
-        self.egress.counters().publish_umem(usize::from(own), Census::default());
+        self.egress.counters().publish_umem(own, Census::default());
         // With the UMEM go its frames.
-        self.returns.stocks[usize::from(own)] = None;
+        drop(self.returns.stocks.take(own));
         back
     }
 
