@@ -10,6 +10,8 @@ mod dataplane;
 mod egress;
 mod ingress;
 mod pipeline;
+#[cfg(test)]
+mod pipeline_tests;
 mod queue;
 #[cfg(any(test, feature = "soft-nic"))]
 pub mod soft_nic;

@@ -204,6 +204,12 @@ impl<R: Rings> Poller<R> {
     pub(super) fn ingress(&self) -> &Ingress<R> {
         &self.ingress
     }
+
+    /// The half, for the kernel half of a software NIC.
+    #[cfg(any(test, feature = "soft-nic"))]
+    pub fn ingress_mut(&mut self) -> &mut Ingress<R> {
+        &mut self.ingress
+    }
 }
 
 /// What the egress thread does.
@@ -266,5 +272,11 @@ impl<R: Rings> Sender<R> {
     /// Nothing waits on the rings.
     pub(super) fn is_idle(&mut self) -> bool {
         self.egress.is_idle()
+    }
+
+    /// The half, for the kernel half of a software NIC.
+    #[cfg(any(test, feature = "soft-nic"))]
+    pub fn egress_mut(&mut self) -> &mut Egress<R> {
+        &mut self.egress
     }
 }

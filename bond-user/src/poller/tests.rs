@@ -12,7 +12,7 @@ use crate::snapshot::Snapshot;
 use crate::xsk::{Census, PortId, UmemId};
 
 const SLOTS: usize = 128;
-const CHUNKS: u32 = 1024;
+pub(super) const CHUNKS: u32 = 1024;
 
 struct Bench {
     plane: Dataplane<SoftNic>,
@@ -21,11 +21,11 @@ struct Bench {
     made: u64,
 }
 
-fn queue(port: PortId, umem: UmemId) -> Queue<SoftNic> {
+pub(super) fn queue(port: PortId, umem: UmemId) -> Queue<SoftNic> {
     Queue::new(SoftNic::new(SLOTS), port, umem, Depth { fill: SLOTS, overloaded: SLOTS, tx: SLOTS })
 }
 
-fn umem(id: UmemId) -> Umem<SoftMemory> {
+pub(super) fn umem(id: UmemId) -> Umem<SoftMemory> {
     Umem { frames: Frames::new(id, CHUNKS), memory: SoftMemory::new(CHUNKS) }
 }
 
@@ -99,7 +99,7 @@ fn set(slots: &[u8]) -> SlaveSet {
     slots.iter().copied().collect()
 }
 
-fn active_backup(active: Option<u8>) -> Snapshot {
+pub(super) fn active_backup(active: Option<u8>) -> Snapshot {
     Snapshot {
         mode: Mode::ActiveBackup,
         usable: set(&[0, 1]),
@@ -109,7 +109,7 @@ fn active_backup(active: Option<u8>) -> Snapshot {
     }
 }
 
-fn balance_rr(usable: &[u8], packets_per_slave: u16) -> Snapshot {
+pub(super) fn balance_rr(usable: &[u8], packets_per_slave: u16) -> Snapshot {
     let usable = set(usable);
     Snapshot { mode: Mode::BalanceRr, usable, receive: usable, active: None, packets_per_slave }
 }
