@@ -63,7 +63,7 @@ impl<R: Rings> Dataplane<R> {
     /// Lets a slave go. Its chunks stay with the kernel until its sockets are closed: then call [`Self::reclaim`].
     pub fn detach(&mut self, slot: u8) -> Option<SlavePort<R>> {
         let rx = self.ingress.detach(slot)?;
-        self.egress.detach(slot).map(|tx| SlavePort::join(rx, tx))
+        self.egress.detach(slot).map(|tx| SlavePort::join((rx, tx)))
     }
 
     /// After the sockets of `slot` were closed: takes their chunks back, and counts what was never sent.

@@ -76,6 +76,9 @@ impl Stock {
     }
 }
 
+/// What the egress gets of a UMEM.
+pub(super) type SendingUmem<M> = (TxUmem<M>, Stock);
+
 impl Pool for Stock {
     fn take(&mut self) -> Option<Frame> {
         self.frames.pop()
@@ -238,7 +241,7 @@ impl<R: Rings> Sender<R> {
         &mut self,
         slot: u8,
         queues: Vec<TxQueue<R::Tx>>,
-        umem: Option<(UmemId, (TxUmem<R::Memory>, Stock))>,
+        umem: Option<(UmemId, SendingUmem<R::Memory>)>,
     ) {
         let umem = umem.map(|(id, (umem, stock))| {
             self.returns.stocks.put(id, stock);

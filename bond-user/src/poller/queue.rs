@@ -44,6 +44,9 @@ impl<R: Rings> Queue<R> {
     }
 }
 
+/// The halves of some queues.
+pub(super) type Halves<R> = (Vec<RxQueue<<R as Rings>::Rx>>, Vec<TxQueue<<R as Rings>::Tx>>);
+
 /// The queues of one slave that a worker owns. Frames go out on the first one.
 #[derive(Debug)]
 pub struct SlavePort<R: Rings> {
@@ -53,12 +56,12 @@ pub struct SlavePort<R: Rings> {
 
 impl<R: Rings> SlavePort<R> {
     /// The halves of all queues.
-    pub(super) fn split(self) -> (Vec<RxQueue<R::Rx>>, Vec<TxQueue<R::Tx>>) {
+    pub(super) fn split(self) -> Halves<R> {
         self.queues.into_iter().map(|Queue { rx, tx }| (rx, tx)).unzip()
     }
 
     /// The reverse of [`Self::split`].
-    pub(super) fn join(rx: Vec<RxQueue<R::Rx>>, tx: Vec<TxQueue<R::Tx>>) -> Self {
+    pub(super) fn join((rx, tx): Halves<R>) -> Self {
         Self { queues: rx.into_iter().zip(tx).map(|(rx, tx)| Queue { rx, tx }).collect() }
     }
 }

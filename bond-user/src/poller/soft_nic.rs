@@ -4,10 +4,14 @@
 //! the rings are full are all decided by the test.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{BATCH, Kick, Memory, Rings, RxRings, TxRings};
+use super::pipeline::Bell;
+use super::{
+    BATCH, Counters, Kick, Memory, Poller, Queue, Rings, RxRings, Sender, SlavePort, TxRings, Umem,
+};
 use crate::xsk::{Desc, Frame};
 
 /// The memory of a software UMEM: one number per chunk stands for the bytes of a frame.
@@ -207,4 +211,25 @@ impl TxRings for SoftTx {
         }
         self.answer
     }
+}
+
+/// Both halves of a pipeline over software NICs that share one UMEM, for a test's or a benchmark's own two threads.
+///
+/// # Errors
+/// When its wake-up descriptor or a ring cannot be made.
+pub fn pipeline(
+    host: Queue<SoftNic>,
+    umem: Umem<SoftMemory>,
+    slaves: impl IntoIterator<Item = (u8, SlavePort<SoftNic>)>,
+    counters: [Arc<Counters>; 2],
+) -> io::Result<(Poller<SoftNic>, Sender<SoftNic>)> {
+    let bell = Arc::new(Bell::new()?);
+    let halves = super::pipeline::pipeline(host, umem, 0, counters, bell);
+    let (mut poller, mut sender) = halves.map_err(io::Error::other)?;
+    for (slot, slave) in slaves {
+        let (rx, tx) = slave.split();
+        sender.attach(slot, tx, None);
+        poller.attach(slot, rx, None);
+    }
+    Ok((poller, sender))
 }

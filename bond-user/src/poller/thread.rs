@@ -14,9 +14,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::command::{Command, Mailbox, Reply};
 use super::counters::{Counters, WorkerCounters};
 use super::ingress::Ingress;
-use super::pipeline::{Bell, Poller, Sender, Stock};
+use super::pipeline::{Bell, Poller, Sender, SendingUmem};
 use super::queue::{RxQueue, SlavePort, TxQueue};
-use super::{Dataplane, Poll, Rings, TxUmem, Umem};
+use super::{Dataplane, Poll, Rings, Umem};
 use crate::snapshot::{Snapshot, SnapshotCell};
 use crate::xsk::{Reclaimed, UmemId};
 
@@ -249,7 +249,7 @@ impl<R: Rings<Rx: AsFd>> Task for Poller<R> {
 
 impl<R: Rings> Task for Sender<R> {
     type Port = Vec<TxQueue<R::Tx>>;
-    type Umem = (TxUmem<R::Memory>, Stock);
+    type Umem = SendingUmem<R::Memory>;
 
     fn turn(&mut self, snapshot: Snapshot) -> usize {
         self.turn(snapshot)

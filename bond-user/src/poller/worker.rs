@@ -206,8 +206,9 @@ impl<R: Rings<Rx: AsFd>> Worker<R> {
             Threads::RunToCompletion(mut thread, _) => ended(thread.join()),
             Threads::Pipeline(mut poller, mut egress, _) => {
                 // Both before either's sockets close.
-                let (poller, egress) = (poller.join(), egress.join());
-                ended(poller).and(ended(egress))
+                let joined = (poller.join(), egress.join());
+                ended(joined.0)?;
+                ended(joined.1)
             }
         }
     }
@@ -241,7 +242,7 @@ fn ask_both<R: Rings<Rx: AsFd>>(
                 (poller.ask(Command::Detach(slot))?, egress.ask(Command::Detach(slot))?);
             match (received, sent) {
                 (Reply::Detached(Some(rx)), Reply::Detached(Some(tx))) => {
-                    Ok(Reply::Detached(Some(SlavePort::join(rx, tx))))
+                    Ok(Reply::Detached(Some(SlavePort::join((rx, tx)))))
                 }
                 _ => Ok(Reply::Detached(None)),
             }
