@@ -10,7 +10,7 @@ use bond::mode::Mode;
 use bond::poller::BATCH;
 use bond_bench::micro::{
     self,
-    soft_bond::{Direction, SoftBond, snapshot},
+    soft_bond::{self, Direction, SoftBond, snapshot},
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -38,9 +38,32 @@ fn turn(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The same in two threads, on two cores. The kernel's half is in, beside each thread's own: the figure is for
+/// comparing pipelines with each other, and as frames a second.
+fn pipeline(criterion: &mut Criterion) {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let [poller, egress, ..] = cores[..] else {
+        println!("skipped: turn-pipeline needs two cores");
+        return;
+    };
+    let mut group = criterion.benchmark_group("turn-pipeline");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    for direction in Direction::ALL {
+        for mode in Mode::ALL {
+            let id = BenchmarkId::new(mode.name(), direction.name());
+            group.bench_function(id, |bencher| {
+                bencher.iter_custom(|batches| {
+                    soft_bond::pipeline(snapshot(mode), direction, batches, [poller, egress])
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(micro::WARM_UP).measurement_time(micro::MEASUREMENT);
-    targets = turn
+    targets = turn, pipeline
 }
 criterion_main!(benches);

@@ -33,9 +33,11 @@ pub struct BondState {
     pub address: String,
     /// Its MTU.
     pub mtu: u32,
+    /// Which threads a worker has: "run-to-completion" or "pipeline".
+    pub layout: String,
     /// How the workers wait.
     pub poll: String,
-    /// One a core.
+    /// One a core; in the pipeline layout one a pair of cores.
     pub workers: Vec<WorkerState>,
     /// Our end of the bond's veth pair.
     pub host: PortState,
@@ -50,6 +52,18 @@ pub struct BondState {
 pub struct WorkerState {
     /// Its number: it owns this queue of the bond.
     pub worker: usize,
+    /// Its thread; in the pipeline layout the poller.
+    #[serde(flatten)]
+    pub thread: ThreadState,
+    /// The second thread of the pipeline layout, else null.
+    pub egress: Option<ThreadState>,
+    /// Its UMEMs, the shared one first.
+    pub umems: Vec<UmemState>,
+}
+
+/// A thread of a worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadState {
     /// Its CPU.
     pub core: usize,
     /// Turns of its loop.
@@ -58,11 +72,10 @@ pub struct WorkerState {
     pub idle_turns: u64,
     /// Times it went to sleep.
     pub sleeps: u64,
-    /// Its UMEMs, the shared one first.
-    pub umems: Vec<UmemState>,
 }
 
-/// Who owns the frames of a UMEM. The parts add up to `total`.
+/// Who owns the frames of a UMEM. The parts add up to `total`; in the pipeline layout two threads tell them, and a frame
+/// that changes hands meanwhile may be in two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UmemState {
     /// All frames.

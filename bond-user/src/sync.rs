@@ -6,13 +6,13 @@
 pub(crate) use loom::{
     cell::UnsafeCell,
     sync::Arc,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
 };
 #[cfg(not(feature = "loom"))]
 pub(crate) use {
     self::cell::UnsafeCell,
     std::sync::Arc,
-    std::sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
 };
 
 #[cfg(not(feature = "loom"))]

@@ -19,6 +19,7 @@ pub struct State {
     pub mii_status: String,
     pub address: String,
     pub mtu: u64,
+    pub layout: String,
     pub poll: String,
     pub workers: Vec<Worker>,
     pub host: Host,

@@ -100,6 +100,17 @@ fn options_that_this_machine_cannot_serve() -> Result<()> {
     run("--cores 0,0", ERROR, &["core 0 is named twice"])?;
     run("--queues 65", ERROR, &["65 queues are too many", "64 at most"])?;
     run("--queues 2 --cores 0", ERROR, &["2 queues need 2 cores"])?;
+    run("--layout pipe", USAGE, &["pipe", "run-to-completion", "pipeline"])?;
+    run(
+        "--layout pipeline --cores 0",
+        ERROR,
+        &["cores in pairs", "1 are given", "--layout run-to-completion"],
+    )?;
+    run(
+        "--layout pipeline --queues 2 --cores 0,1",
+        ERROR,
+        &["2 queues need 4 cores (poller and egress)"],
+    )?;
     run("--queues 2", ERROR, &["eth0 has 1 receive queue", "--queues", "ethtool -L eth0"])?;
     run("--primary eth9", ERROR, &["eth9 is not among the slaves", "eth0"])?;
     run("--primary eth0 --mode balance-rr", ERROR, &["--primary", "active-backup"])?;

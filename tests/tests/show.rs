@@ -4,7 +4,11 @@ use anyhow::Result;
 use bond_tests::{BondProcess, Wire, XdpMode, bond, native_and_generic};
 use serde_json::Value;
 
-native_and_generic!(the_json_has_the_promised_keys_and_values, the_text_has_the_kernels_words);
+native_and_generic!(
+    the_json_has_the_promised_keys_and_values,
+    the_text_has_the_kernels_words,
+    a_pipeline_shows_both_its_threads,
+);
 
 const BOND: &[(&str, &str)] = &[
     ("ifname", "string"),
@@ -17,13 +21,15 @@ const BOND: &[(&str, &str)] = &[
     ("mii_status", "string"),
     ("address", "string"),
     ("mtu", "number"),
+    ("layout", "string"),
     ("poll", "string"),
     ("workers", "array"),
     ("host", "object"),
     ("slaves", "array"),
     ("failovers", "object"),
 ];
-const WORKER: &[(&str, &str)] = &[("worker", "number"), ("core", "number"), ("umems", "array")];
+const WORKER: &[(&str, &str)] =
+    &[("worker", "number"), ("core", "number"), ("egress", "null"), ("umems", "array")];
 const UMEM: &[(&str, &str)] = &[
     ("total", "number"),
     ("free", "number"),
@@ -107,6 +113,7 @@ fn the_json_has_the_promised_keys_and_values(xdp_mode: XdpMode) -> Result<()> {
         ("/active_slave", "eth0"),
         ("/mii_status", "up"),
         ("/address", "02:00:00:00:01:00"),
+        ("/layout", "run-to-completion"),
         ("/poll", "adaptive"),
         ("/host/ifname", "bond0-xsk"),
         ("/slaves/0/state", "active"),
@@ -156,6 +163,7 @@ fn the_text_has_the_kernels_words(xdp_mode: XdpMode) -> Result<()> {
     assert_eq!(values("Slave Interface"), ["eth0", "eth1"], "{}", shown.stdout);
     assert_eq!(values("Link Failure Count"), ["0", "1"], "{}", shown.stdout);
     assert_eq!(values("MII Polling Interval (ms)"), ["20"], "{}", shown.stdout);
+    assert_eq!(values("Layout"), ["run-to-completion"], "{}", shown.stdout);
     for word in ["active-backup", xdp_mode.name(), "eth1: no carrier"] {
         assert!(shown.stdout.contains(word), "no {word:?} in {}", shown.stdout);
     }
@@ -164,4 +172,21 @@ fn the_text_has_the_kernels_words(xdp_mode: XdpMode) -> Result<()> {
     assert_eq!((shown.code, shown.stdout.as_str()), (Some(3), ""));
     assert!(shown.stderr.contains("bond0 is not running"), "{}", shown.stderr);
     Ok(())
+}
+
+fn a_pipeline_shows_both_its_threads(xdp_mode: XdpMode) -> Result<()> {
+    let wire = Wire::new(2, 1)?;
+    let arguments = format!("--iface eth0,eth1 --layout pipeline --xdp-mode {}", xdp_mode.name());
+    let running = BondProcess::start(&wire.host, "bond0", &arguments)?;
+    let state: Value = serde_json::from_str(&bond(&wire.host, "show bond0 -j")?.stdout)?;
+    assert_eq!(state["layout"], "pipeline");
+    assert_eq!(
+        (&state["workers"][0]["core"], &state["workers"][0]["egress"]["core"]),
+        (&0.into(), &1.into())
+    );
+    let text = bond(&wire.host, "show bond0")?.stdout;
+    for word in ["pipeline", "CPU 0 and 1, poll adaptive"] {
+        assert!(text.contains(word), "no {word:?} in {text}");
+    }
+    running.stop()
 }

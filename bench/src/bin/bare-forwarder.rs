@@ -7,9 +7,9 @@ use arrayvec::ArrayVec;
 use bond::{
     config::XdpChoice,
     netlink::Netlink,
-    poller::{BATCH, Depth, Kick, Rings as _},
+    poller::{BATCH, Depth, Kick, Rings as _, RxRings as _, TxRings as _},
     port::Program,
-    xsk::{BindMode, Desc, Geometry, XskMemory, XskRings},
+    xsk::{BindMode, Desc, Geometry, XskMemory, XskRings, XskRx, XskTx},
 };
 use bond_bench::peers::READY;
 use bond_ebpf::layout::programs;
@@ -18,7 +18,10 @@ const MTU: u32 = 1500;
 
 /// One of the two ends.
 struct End {
-    rings: XskRings,
+    rx: XskRx,
+    tx: XskTx,
+    /// How they are bound.
+    mode: BindMode,
     /// Chunks the kernel has for receiving.
     filled: usize,
     /// Chunks the kernel has for sending.
@@ -47,7 +50,9 @@ impl Forwarder {
             let mut program = Program::attach(programs::HOST, name, index, xdp)?;
             let rings = XskRings::bind(name, 0, &memory.handle(), geometry, BindMode::Copy)?;
             program.set_socket(0, rings.stats())?;
-            Ok(End { rings, filled: 0, sending: 0, _program: program })
+            let mode = rings.mode();
+            let (rx, tx) = rings.split();
+            Ok(End { rx, tx, mode, filled: 0, sending: 0, _program: program })
         };
         let ends = [open(names[0], xdp[0])?, open(names[1], xdp[1])?];
         let free = (0..memory.chunks()).map(Desc::empty).collect();
@@ -67,7 +72,7 @@ impl Forwarder {
     fn complete(&mut self, end: usize) {
         let end = &mut self.ends[end];
         while end.sending > 0 {
-            let seen = end.rings.complete(&self.memory, |desc| self.free.push(desc));
+            let seen = end.tx.complete(&self.memory, |desc| self.free.push(desc));
             end.sending -= seen;
             if seen < BATCH {
                 return;
@@ -81,19 +86,19 @@ impl Forwarder {
             let want = BATCH.min(self.depth.overloaded - end.filled);
             let spare = self.free.iter().rev().copied().take(want);
             // SAFETY: the chunks are in `free` and nowhere else; those that the ring took leave it here.
-            let taken = unsafe { end.rings.fill(&self.memory, spare) };
+            let taken = unsafe { end.rx.fill(&self.memory, spare) };
             self.free.truncate(self.free.len() - taken);
             end.filled += taken;
             if taken < BATCH {
                 break;
             }
         }
-        end.rings.wake_fill();
+        end.rx.wake_fill();
     }
 
     fn forward(&mut self, from: usize) {
         let mut descs = ArrayVec::<_, BATCH>::new();
-        self.ends[from].rings.receive(&mut self.memory, BATCH, |desc| descs.push(desc));
+        self.ends[from].rx.receive(&self.memory, BATCH, |desc| descs.push(desc));
         if descs.is_empty() {
             return;
         }
@@ -101,10 +106,10 @@ impl Forwarder {
         let to = 1 - from;
         let end = &mut self.ends[to];
         // SAFETY: the chunks have just come from a ring and are nowhere else; the rest goes to `free`.
-        let taken = unsafe { end.rings.transmit(&self.memory, descs.iter().copied()) };
+        let taken = unsafe { end.tx.transmit(&self.memory, descs.iter().copied()) };
         self.free.extend(&descs[taken..]);
         end.sending += taken;
-        while matches!(self.ends[to].rings.kick(), Kick::Again) {
+        while matches!(self.ends[to].tx.kick(), Kick::Again) {
             self.complete(to);
         }
     }
@@ -121,7 +126,7 @@ fn main() -> Result<()> {
         other => bail!("{other} is no XDP mode"),
     };
     let mut forwarder = Forwarder::open([first, second], [XdpChoice::Native, xdp])?;
-    println!("{READY}: {mode} XDP, {} sockets, busy", forwarder.ends[1].rings.mode());
+    println!("{READY}: {mode} XDP, {} sockets, busy", forwarder.ends[1].mode);
     loop {
         forwarder.turn();
     }

@@ -1,13 +1,16 @@
 //! A bond over software NICs: what a worker does, without a kernel.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
 
 use bond::mode::Mode;
-use bond::poller::soft_nic::{SoftFrame, SoftMemory, SoftNic};
-use bond::poller::{BATCH, Counters, Dataplane, Queue, SlavePort, Umem};
+use bond::poller::soft_nic::{self, SoftFrame, SoftMemory, SoftNic, SoftRx, SoftTx};
+use bond::poller::{BATCH, Counters, Dataplane, Egress, Ingress, Queue, SlavePort, Umem};
 use bond::snapshot::{Snapshot, SnapshotCell};
 use bond::xsk::{BindMode, Census, Frames, Geometry, PortId, UmemId};
 use bond_ebpf::select::SlaveSet;
+use core_affinity::CoreId;
 
 /// Slave slots of the bond.
 const SLAVES: [u8; 2] = [0, 1];
@@ -69,15 +72,6 @@ impl SoftBond {
     /// If the sizes of a bond are impossible.
     #[must_use]
     pub fn with_umems(snapshot: Snapshot, own: &[u8]) -> Self {
-        let geometry = Geometry::for_mtu(1500, false).expect("an MTU that fits");
-        let queue = |port: PortId, umem: UmemId| {
-            let slots = geometry.rx_ring as usize;
-            Queue::new(SoftNic::new(slots), port, umem, geometry.depth(BindMode::Copy))
-        };
-        let umem = |id, queues| {
-            let chunks = geometry.chunks(queues);
-            Umem { frames: Frames::new(id, chunks), memory: SoftMemory::new(chunks) }
-        };
         let counters = Arc::new(Counters::default());
         let mut plane = Dataplane::new(queue(PortId::HOST, 0), umem(0, 3), Arc::clone(&counters))
             .expect("a ring of a power of two");
@@ -95,18 +89,9 @@ impl SoftBond {
     /// # Panics
     /// If a frame finds no chunk.
     pub fn arrive(&mut self, direction: Direction) {
-        self.each_nic(|nic| {
-            nic.finish(usize::MAX);
-            nic.forget_sent();
-        });
-        match direction {
-            Direction::HostToWire => arrive(self.plane.host_mut().rings_mut(), BATCH),
-            Direction::WireToHost => {
-                let receive = self.snapshot.load().receive;
-                let share = BATCH / receive.len() as usize;
-                receive.iter().for_each(|slot| arrive(self.slave(slot), share));
-            }
-        }
+        let (ingress, egress) = self.plane.halves_mut();
+        finish(egress);
+        arrive(ingress, direction, self.snapshot.load().receive);
         self.arrived += BATCH as u64;
     }
 
@@ -142,22 +127,106 @@ impl SoftBond {
             assert_eq!((free + fill + tx, held), (total, 0), "chunks");
         }
     }
+}
 
-    fn each_nic(&mut self, mut act: impl FnMut(&mut SoftNic)) {
-        act(self.plane.host_mut().rings_mut());
-        for slot in SLAVES {
-            act(self.slave(slot));
+/// A queue with the rings that `bond run` gives it.
+fn queue(port: PortId, umem: UmemId) -> Queue<SoftNic> {
+    let geometry = geometry();
+    let slots = geometry.rx_ring as usize;
+    Queue::new(SoftNic::new(slots), port, umem, geometry.depth(BindMode::Copy))
+}
+
+fn umem(id: UmemId, queues: u32) -> Umem<SoftMemory> {
+    let chunks = geometry().chunks(queues);
+    Umem { frames: Frames::new(id, chunks), memory: SoftMemory::new(chunks) }
+}
+
+fn geometry() -> Geometry {
+    Geometry::for_mtu(1500, false).expect("an MTU that fits")
+}
+
+/// Moves `batches` batches from bond0 to the slaves, or back, as a pipeline on `cores`: poller and egress. Returns the
+/// time from the first frame to the last.
+///
+/// # Panics
+/// If a thread cannot be made or pinned, or a frame is lost.
+#[must_use]
+pub fn pipeline(
+    snapshot: Snapshot,
+    direction: Direction,
+    batches: u64,
+    cores: [CoreId; 2],
+) -> Duration {
+    let slaves =
+        SLAVES.map(|slot| (slot, SlavePort { queues: vec![queue(PortId::slave(slot), 0)] }));
+    let counters = [(); 2].map(|()| Arc::new(Counters::default()));
+    let halves = soft_nic::pipeline(queue(PortId::HOST, 0), umem(0, 3), slaves, counters);
+    let (mut poller, mut sender) = halves.expect("a pipeline");
+    let (start, done) = (Barrier::new(2), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let polling = scope.spawn(|| {
+            assert!(core_affinity::set_for_current(cores[0]));
+            start.wait();
+            let mut arrived = 0;
+            while !done.load(Relaxed) {
+                if arrived < batches && has_room(poller.ingress_mut()) {
+                    arrive(poller.ingress_mut(), direction, snapshot.receive);
+                    arrived += 1;
+                }
+                poller.turn(snapshot);
+            }
+        });
+        assert!(core_affinity::set_for_current(cores[1]));
+        start.wait();
+        let begin = Instant::now();
+        let mut sent = 0;
+        while sent < batches * BATCH as u64 {
+            finish(sender.egress_mut());
+            sent += sender.turn(snapshot) as u64;
         }
-    }
+        let elapsed = begin.elapsed();
+        done.store(true, Relaxed);
+        polling.join().expect("no panic in the poller");
+        elapsed
+    })
+}
 
-    fn slave(&mut self, slot: u8) -> &mut SoftNic {
-        let slave = self.plane.slave_mut(slot).expect("a slave in each slot");
-        slave.queues[0].rings_mut()
+/// Whether a batch can arrive on any port.
+fn has_room(ingress: &mut Ingress<SoftNic>) -> bool {
+    let room = |nic: &mut SoftRx| nic.filled() >= BATCH;
+    room(ingress.host_mut().rings_mut())
+        && SLAVES
+            .iter()
+            .all(|slot| ingress.slave_mut(*slot).is_some_and(|queues| room(queues[0].rings_mut())))
+}
+
+/// The kernel's half of an egress: what was put on tx rings is sent.
+fn finish(egress: &mut Egress<SoftNic>) {
+    let finish = |nic: &mut SoftTx| {
+        nic.finish(usize::MAX);
+        nic.forget_sent();
+    };
+    finish(egress.host_mut().rings_mut());
+    for slot in SLAVES {
+        finish(egress.slave_mut(slot).expect("a slave in each slot")[0].rings_mut());
     }
 }
 
-fn arrive(nic: &mut SoftNic, frames: usize) {
-    for tag in (0..).take(frames) {
-        assert!(nic.arrive(SoftFrame { tag, len: 64 }), "the fill ring has a chunk");
+/// The kernel's half of an ingress: a batch of frames arrives at bond0, or, in equal shares, at the slaves of `receive`.
+fn arrive(ingress: &mut Ingress<SoftNic>, direction: Direction, receive: SlaveSet) {
+    let arrive = |nic: &mut SoftRx, frames| {
+        for tag in (0..).take(frames) {
+            assert!(nic.arrive(SoftFrame { tag, len: 64 }), "the fill ring has a chunk");
+        }
+    };
+    match direction {
+        Direction::HostToWire => arrive(ingress.host_mut().rings_mut(), BATCH),
+        Direction::WireToHost => {
+            let share = BATCH / receive.len() as usize;
+            for slot in receive.iter() {
+                let slave = ingress.slave_mut(slot).expect("a slave in each slot");
+                arrive(slave[0].rings_mut(), share);
+            }
+        }
     }
 }

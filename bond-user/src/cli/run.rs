@@ -11,7 +11,7 @@ use crate::config::{BindChoice, BondConfig, XdpChoice};
 use crate::control;
 use crate::mode::Mode;
 use crate::netlink::Mac;
-use crate::poller::Poll;
+use crate::poller::{Layout, Poll};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -42,10 +42,13 @@ pub(super) struct Args {
     /// How the slaves' AF_XDP sockets are bound
     #[arg(long, value_enum, default_value_t = Bind::Auto)]
     bind_mode: Bind,
-    /// Queues of the bond, one worker each [default: as many as --cores, else 1]
+    /// Queues of the bond, one worker each [default: as many as --cores serve, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     queues: Option<u32>,
-    /// CPUs to pin the workers to [default: the first ones this process may use]
+    /// Threads of a worker: one that does everything, or a poller and an egress
+    #[arg(long, value_enum, default_value_t = Threads::RunToCompletion)]
+    layout: Threads,
+    /// CPUs to pin the workers to; in the pipeline layout pairs of poller and egress [default: the first ones this process may use]
     #[arg(long, value_delimiter = ',', value_name = "CPU,CPU")]
     cores: Vec<usize>,
     /// Take a slave even if it carries the default route, and the machine's network with it
@@ -68,6 +71,12 @@ enum Bind {
     Auto,
     ZeroCopy,
     Copy,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Threads {
+    RunToCompletion,
+    Pipeline,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -99,6 +108,10 @@ impl Args {
             queues: self.queues,
             force: self.force,
             cores: self.cores,
+            layout: match self.layout {
+                Threads::RunToCompletion => Layout::RunToCompletion,
+                Threads::Pipeline => Layout::Pipeline,
+            },
             poll: match self.poll {
                 Waiting::Adaptive => Poll::Adaptive,
                 Waiting::Busy => Poll::Busy,

@@ -31,6 +31,7 @@ fn bond(out: &mut String, state: &BondState) -> fmt::Result {
     line(out, "MAC Address", &state.address)?;
     line(out, "MTU", state.mtu)?;
     line(out, "Process", state.pid)?;
+    line(out, "Layout", &state.layout)?;
     for worker in &state.workers {
         let frames: Vec<String> = worker
             .umems
@@ -42,7 +43,11 @@ fn bond(out: &mut String, state: &BondState) -> fmt::Result {
                 )
             })
             .collect();
-        let what = format!("CPU {}, poll {}, {}", worker.core, state.poll, frames.join("; "));
+        let cpu = match worker.egress {
+            None => format!("CPU {}", worker.thread.core),
+            Some(egress) => format!("CPU {} and {}", worker.thread.core, egress.core),
+        };
+        let what = format!("{cpu}, poll {}, {}", state.poll, frames.join("; "));
         line(out, &format!("Worker {}", worker.worker), what)?;
     }
     match &state.failovers.last {

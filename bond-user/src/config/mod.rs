@@ -7,7 +7,7 @@ use bond_ebpf::layout::{MAX_QUEUES, MAX_SLAVES};
 
 use crate::mode::Mode;
 use crate::netlink::Mac;
-use crate::poller::Poll;
+use crate::poller::{Layout, Poll};
 
 /// Longest name of a netdev: IFNAMSIZ (include/uapi/linux/if.h) less the terminator.
 const IFNAME_MAX: usize = 15;
@@ -57,11 +57,13 @@ pub struct BondConfig {
     pub xdp: XdpChoice,
     /// How the slaves' sockets are bound.
     pub bind: BindChoice,
-    /// Number of workers, and of bond0's queues; one a core if not given.
+    /// Which threads a worker has.
+    pub layout: Layout,
+    /// Number of workers, and of bond0's queues; as many as `cores` serve if not given.
     pub queues: Option<u32>,
     /// Take slaves that carry a default route.
     pub force: bool,
-    /// CPUs of the workers; the first ones this process may use if empty.
+    /// CPUs of the workers' threads; the first ones this process may use if empty.
     pub cores: Vec<usize>,
     /// How workers wait.
     pub poll: Poll,
@@ -106,21 +108,30 @@ pub enum ConfigError {
     BadMac(Mac),
     /// `--queues` and `--cores` disagree.
     #[error(
-        "{queues} queues need {queues} cores, and {cores} are given: one worker a core owns one queue of {name}"
+        "{queues} queues need {needed} cores{}, and {cores} are given: one worker owns one queue of {name}", in_pairs(*.layout)
     )]
     QueuesCores {
         /// The bond.
         name: String,
         /// As given.
         queues: u32,
+        /// For as many queues.
+        needed: usize,
         /// As given.
         cores: usize,
+        /// As given.
+        layout: Layout,
     },
+    /// A poller without an egress.
+    #[error(
+        "--layout pipeline takes cores in pairs (poller,egress), and {0} are given: name one more or one less, or use --layout run-to-completion"
+    )]
+    OddCores(usize),
     /// More than the maps hold.
     #[error("{0} queues are too many: {MAX_QUEUES} at most")]
     TooManyQueues(u32),
     /// A core twice.
-    #[error("core {0} is named twice: one worker a core")]
+    #[error("core {0} is named twice: one thread a core")]
     RepeatedCore(usize),
     /// A core that this process may not use.
     #[error("core {core} is not available: this process may use {available:?}")]
@@ -130,15 +141,21 @@ pub enum ConfigError {
         /// What there is.
         available: Vec<usize>,
     },
-    /// More workers than cores.
+    /// More threads than cores.
     #[error(
-        "{queues} queues need {queues} cores and this process may use {available}: lower --queues"
+        "{queues} queue(s) need {needed} cores{} and this process may use {available}: {}",
+        in_pairs(*.layout),
+        if *.queues > 1 { "lower --queues" } else { "use --layout run-to-completion" }
     )]
     TooFewCores {
         /// As given.
         queues: u32,
+        /// For as many queues.
+        needed: usize,
         /// What there is.
         available: usize,
+        /// As given.
+        layout: Layout,
     },
     /// Monitoring cannot be off.
     #[error("miimon 0 would switch link monitoring off, which bond does not do: give 1 ms or more")]
@@ -200,10 +217,10 @@ impl BondConfig {
         Ok(())
     }
 
-    /// The CPUs of the workers, worker 0 first, out of those `available` to this process.
+    /// The CPUs of the workers' threads, those of worker 0 first, out of those `available` to this process.
     ///
     /// # Errors
-    /// When there are not enough, or the two options disagree.
+    /// When there are not enough, or the options disagree.
     pub fn worker_cores(&self, available: &[usize]) -> Result<Vec<usize>, ConfigError> {
         if let Some(queues) = self.queues.filter(|queues| *queues > MAX_QUEUES) {
             return Err(ConfigError::TooManyQueues(queues));
@@ -216,18 +233,32 @@ impl BondConfig {
                 return Err(ConfigError::RepeatedCore(*core));
             }
         }
-        match (self.queues, self.cores.len()) {
-            (None, 0) => Ok(available.iter().copied().take(1).collect()),
-            (None, _) => Ok(self.cores.clone()),
-            (Some(queues), 0) if queues as usize > available.len() => {
-                Err(ConfigError::TooFewCores { queues, available: available.len() })
-            }
-            (Some(queues), 0) => Ok(available[..queues as usize].to_vec()),
-            (Some(queues), cores) if queues as usize != cores => {
-                Err(ConfigError::QueuesCores { name: self.name.clone(), queues, cores })
-            }
-            (Some(_), _) => Ok(self.cores.clone()),
+        let (layout, cores) = (self.layout, self.cores.len());
+        if !cores.is_multiple_of(layout.threads()) {
+            return Err(ConfigError::OddCores(cores));
         }
+        let needed = |queues: u32| queues as usize * layout.threads();
+        match self.queues {
+            Some(queues) if cores > 0 && needed(queues) != cores => {
+                let (name, needed) = (self.name.clone(), needed(queues));
+                Err(ConfigError::QueuesCores { name, queues, needed, cores, layout })
+            }
+            _ if cores > 0 => Ok(self.cores.clone()),
+            queues => {
+                let queues = queues.unwrap_or(1);
+                let (needed, has) = (needed(queues), available.len());
+                let few = ConfigError::TooFewCores { queues, needed, available: has, layout };
+                available.get(..needed).map(<[usize]>::to_vec).ok_or(few)
+            }
+        }
+    }
+}
+
+/// What to say of a number of cores.
+fn in_pairs(layout: Layout) -> &'static str {
+    match layout {
+        Layout::RunToCompletion => "",
+        Layout::Pipeline => " (poller and egress)",
     }
 }
 

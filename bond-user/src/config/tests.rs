@@ -14,6 +14,7 @@ fn config() -> BondConfig {
         queues: None,
         force: false,
         cores: Vec::new(),
+        layout: Layout::RunToCompletion,
         poll: Poll::Adaptive,
     }
 }
@@ -76,12 +77,54 @@ fn one_worker_a_core() {
     assert_eq!(cores(Some(2), &[]), Ok(vec![0, 1]));
     assert_eq!(cores(None, &[3, 1]), Ok(vec![3, 1]));
     assert_eq!(cores(Some(2), &[3, 1]), Ok(vec![3, 1]));
-    assert_eq!(cores(Some(4), &[]), Err(ConfigError::TooFewCores { queues: 4, available: 3 }));
+    assert_eq!(
+        cores(Some(4), &[]).unwrap_err().to_string(),
+        "4 queue(s) need 4 cores and this process may use 3: lower --queues"
+    );
     assert_eq!(cores(Some(65), &[]), Err(ConfigError::TooManyQueues(65)));
     assert_eq!(cores(None, &[1, 1]), Err(ConfigError::RepeatedCore(1)));
     assert_eq!(cores(None, &[2]), Err(ConfigError::NoCore { core: 2, available: vec![0, 1, 3] }));
     assert_eq!(
-        cores(Some(1), &[0, 1]),
-        Err(ConfigError::QueuesCores { name: "bond0".into(), queues: 1, cores: 2 })
+        cores(Some(1), &[0, 1]).unwrap_err().to_string(),
+        "1 queues need 1 cores, and 2 are given: one worker owns one queue of bond0"
+    );
+}
+
+#[test]
+fn one_pipeline_a_pair_of_cores() {
+    let cores = |queues, cores: &[usize], available: &[usize]| {
+        let (cores, layout) = (cores.to_vec(), Layout::Pipeline);
+        let config = BondConfig { queues, cores, layout, ..config() };
+        config.worker_cores(available).map_err(|error| error.to_string())
+    };
+    let all = [0, 1, 3, 4];
+    assert_eq!(cores(None, &[], &all), Ok(vec![0, 1]));
+    assert_eq!(cores(Some(2), &[], &all), Ok(vec![0, 1, 3, 4]));
+    assert_eq!(cores(None, &[3, 1], &all), Ok(vec![3, 1]));
+    assert_eq!(cores(Some(2), &[4, 3, 1, 0], &all), Ok(vec![4, 3, 1, 0]));
+    let refused = |error: &str| Err(error.to_owned());
+    assert_eq!(
+        cores(None, &[0, 1, 3], &all),
+        refused(
+            "--layout pipeline takes cores in pairs (poller,egress), and 3 are given: name one more or one less, or use --layout run-to-completion"
+        )
+    );
+    assert_eq!(
+        cores(None, &[], &[0]),
+        refused(
+            "1 queue(s) need 2 cores (poller and egress) and this process may use 1: use --layout run-to-completion"
+        )
+    );
+    assert_eq!(
+        cores(Some(3), &[], &all),
+        refused(
+            "3 queue(s) need 6 cores (poller and egress) and this process may use 4: lower --queues"
+        )
+    );
+    assert_eq!(
+        cores(Some(2), &[0, 1], &all),
+        refused(
+            "2 queues need 4 cores (poller and egress), and 2 are given: one worker owns one queue of bond0"
+        )
     );
 }

@@ -133,7 +133,7 @@ impl Bond {
         let Some(ended) = self.workers.iter().position(Worker::is_finished) else { return Ok(()) };
         let source = match self.workers.remove(ended).stop() {
             Err(error) => error,
-            Ok(_plane) => std::io::Error::other("it stopped by itself"),
+            Ok(()) => std::io::Error::other("it stopped by itself"),
         };
         Err(BondError::Worker { worker: ended, source })
     }

@@ -5,7 +5,6 @@ use std::io;
 use crate::config::ConfigError;
 use crate::netlink::NetlinkError;
 use crate::port::{PortError, ProgramFailure};
-use crate::ring::RingError;
 use crate::xsk::XskError;
 
 /// Errors of `bond run`.
@@ -39,9 +38,6 @@ pub enum BondError {
         /// Why.
         source: io::Error,
     },
-    /// The ring could not be made.
-    #[error(transparent)]
-    Ring(#[from] RingError),
     /// bond0 was deleted while the bond ran.
     #[error("{0} was deleted by someone else: stopping")]
     Deleted(String),

@@ -8,7 +8,7 @@ use super::bond::Bond;
 use super::fitter::{Answer, Fit, Fitted, Job, Netdev};
 use super::slot::{Attached, Slot, Sockets};
 use crate::mode::Event;
-use crate::poller::{Command, Reply, SlavePort};
+use crate::poller::{Command, Reply, SlavePort, WorkerCommand, WorkerReply};
 use crate::port::{Bound, PortError, Share, Wanted, own_umem};
 use crate::watch::Source;
 use crate::xsk::{BindMode, XskRings};
@@ -128,7 +128,11 @@ impl Bond {
         Ok(attached.port.open_gates()?)
     }
 
-    fn ask(&self, worker: usize, command: Command<XskRings>) -> Result<Reply<XskRings>, BondError> {
+    fn ask(
+        &self,
+        worker: usize,
+        command: WorkerCommand<XskRings>,
+    ) -> Result<WorkerReply<XskRings>, BondError> {
         self.workers[worker].ask(command).map_err(|source| BondError::Worker { worker, source })
     }
 
@@ -175,7 +179,7 @@ impl Bond {
     /// The sockets of a slot are closed: takes its frames back.
     fn reclaim(&mut self, slot: u8) -> Result<(), BondError> {
         for worker in 0..self.workers.len() {
-            let reply = self.ask(worker, Command::Reclaim(slot, Some(own_umem(slot))))?;
+            let reply = self.ask(worker, Command::Reclaim(slot, own_umem(slot)))?;
             let Reply::Reclaimed(back, umem) = reply else { continue };
             tracing::debug!("worker {worker}: {} chunks back, {} frames lost", back.fill, back.tx);
             if let Some(umem) = umem {

@@ -14,7 +14,7 @@ use crate::config::{BindChoice, BondConfig, XdpChoice};
 use crate::egress::{Host, HostShare, HostSpec};
 use crate::mode::Policy;
 use crate::netlink::{Events, Netlink};
-use crate::poller::{Alarm, Counters, Dataplane, Worker, WorkerSpec};
+use crate::poller::{Alarm, Layout, Worker, WorkerSpec};
 use crate::port::{Candidate, PortError, PortSpec, RunLock, StateFile};
 use crate::snapshot::SnapshotCell;
 use crate::state::Failovers;
@@ -25,6 +25,7 @@ use crate::xsk::{Geometry, XskRings};
 struct Plan {
     config: BondConfig,
     spec: PortSpec,
+    /// CPUs of the workers' threads, worker 0's first.
     cores: Vec<usize>,
     candidates: Vec<Candidate>,
 }
@@ -156,7 +157,7 @@ impl Plan {
             bind: config.bind,
             geometry: Geometry::for_mtu(candidates[0].link.mtu, zero_copy)?,
             zero_copy,
-            workers: u32::try_from(cores.len()).unwrap_or(u32::MAX),
+            workers: u32::try_from(cores.len() / config.layout.threads()).unwrap_or(u32::MAX),
         };
         let first = &candidates[0].link;
         for candidate in &candidates {
@@ -237,7 +238,15 @@ impl Plan {
     fn chunks(&self, worker: u32) -> u32 {
         let share = |queues: u32| queues.saturating_sub(worker).div_ceil(self.spec.workers);
         let queues = self.candidates.iter().map(|candidate| share(candidate.queues)).sum::<u32>();
-        self.spec.geometry.chunks(1 + queues)
+        self.spec.geometry.chunks(1 + queues) + self.seam()
+    }
+
+    /// Frames of each UMEM that the egress of a pipeline keeps for copies at the seam. In the other layout it has all.
+    fn seam(&self) -> u32 {
+        match self.config.layout {
+            Layout::Pipeline if self.spec.zero_copy => self.spec.geometry.seam(),
+            Layout::Pipeline | Layout::RunToCompletion => 0,
+        }
     }
 
     fn spawn(
@@ -247,16 +256,17 @@ impl Plan {
         alarm: &Arc<Alarm>,
     ) -> Result<Vec<Worker<XskRings>>, BondError> {
         let mut workers = Vec::new();
-        for (worker, (queue, umem)) in shares.into_iter().enumerate() {
-            let counters = Arc::new(Counters::default());
-            let plane = Dataplane::new(queue, umem, Arc::clone(&counters))?;
+        let cores = self.cores.chunks(self.config.layout.threads());
+        for (worker, ((queue, umem), cores)) in shares.into_iter().zip(cores).enumerate() {
             let spec = WorkerSpec {
                 name: format!("{}-{worker}", self.config.name),
-                core: self.cores[worker],
+                layout: self.config.layout,
+                cores: cores.to_vec(),
                 poll: self.config.poll,
+                seam: self.seam() as usize,
                 alarm: Arc::clone(alarm),
             };
-            let started = Worker::spawn(spec, plane, counters, Arc::clone(published));
+            let started = Worker::spawn(spec, queue, umem, published);
             workers.push(started.map_err(|source| BondError::Worker { worker, source })?);
         }
         Ok(workers)
@@ -280,12 +290,14 @@ impl Bond {
         // Finding the first active slave, one slave after the other, was no failover.
         self.failovers = Failovers::default();
         let Self { config, workers, mac, mtu, .. } = self;
-        let cores: Vec<String> = workers.iter().map(|worker| worker.core().to_string()).collect();
+        let cores = workers.iter().flat_map(Worker::cores).map(|core| core.to_string());
+        let cores: Vec<String> = cores.collect();
         tracing::info!(
-            "{} is up: {} over {}, MAC {mac}, MTU {mtu}, CPU {}",
+            "{} is up: {} over {}, MAC {mac}, MTU {mtu}, {}, CPU {}",
             config.name,
             config.mode,
             config.slaves.join(", "),
+            config.layout,
             cores.join(", ")
         );
         Ok(())

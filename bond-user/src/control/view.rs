@@ -1,14 +1,16 @@
 //! From the running bond to its state tree.
 
+use std::sync::Arc;
+
 use bond_ebpf::layout::Verdict as XdpVerdict;
 
 use super::bond::Bond;
 use super::slot::Slot;
 use crate::mode::Mode;
-use crate::poller::{DropReason, Totals};
+use crate::poller::{Counters, DropReason, Totals, Worker, WorkerCounters};
 use crate::port::{Program, XdpMode};
-use crate::state::{BondState, Drops, PortState, SlaveState, UmemState, WorkerState};
-use crate::xsk::{BindMode, Census, PortId, SocketStats};
+use crate::state::{BondState, Drops, PortState, SlaveState, ThreadState, UmemState, WorkerState};
+use crate::xsk::{BindMode, Census, PortId, SocketStats, XskRings};
 
 /// The state now.
 pub(super) fn state(bond: &Bond) -> BondState {
@@ -25,6 +27,7 @@ pub(super) fn state(bond: &Bond) -> BondState {
         mii_status: up_down(!snapshot.usable.is_empty()),
         address: bond.mac.to_string(),
         mtu: bond.mtu,
+        layout: bond.config.layout.to_string(),
         poll: bond.config.poll.to_string(),
         workers: bond.workers.iter().enumerate().map(|(at, w)| worker(at, w)).collect(),
         host: host(bond),
@@ -33,16 +36,19 @@ pub(super) fn state(bond: &Bond) -> BondState {
     }
 }
 
-fn worker(at: usize, worker: &crate::poller::Worker<crate::xsk::XskRings>) -> WorkerState {
-    let counters = worker.counters();
+fn worker(at: usize, worker: &Worker<XskRings>) -> WorkerState {
+    let mut threads = worker.cores().into_iter().zip(worker.counters()).map(thread);
     WorkerState {
         worker: at,
-        core: worker.core(),
-        turns: counters.worker.turns.get(),
-        idle_turns: counters.worker.idle_turns.get(),
-        sleeps: counters.worker.sleeps.get(),
-        umems: counters.umems().map(umem).collect(),
+        thread: threads.next().unwrap_or_default(),
+        egress: threads.next(),
+        umems: worker.umems().map(umem).collect(),
     }
+}
+
+fn thread((core, counters): (usize, &Arc<Counters>)) -> ThreadState {
+    let WorkerCounters { turns, idle_turns, sleeps } = &*counters.worker;
+    ThreadState { core, turns: turns.get(), idle_turns: idle_turns.get(), sleeps: sleeps.get() }
 }
 
 fn umem(census: Census) -> UmemState {
@@ -51,7 +57,7 @@ fn umem(census: Census) -> UmemState {
 }
 
 fn totals(bond: &Bond, port: PortId) -> Totals {
-    Totals::of(bond.workers.iter().map(|worker| &**worker.counters()), port)
+    Totals::of(bond.workers.iter().flat_map(Worker::counters).map(|counters| &**counters), port)
 }
 
 fn host(bond: &Bond) -> PortState {

@@ -5,63 +5,59 @@
 
 use crossbeam_queue::ArrayQueue;
 
-use super::{Dataplane, Rings, SlavePort, Umem};
 use crate::xsk::{Reclaimed, UmemId};
 
 /// Commands or replies under way at most: one slave is changed at a time.
 const DEPTH: usize = 32;
 
-/// A request to a worker.
+/// A request to a worker, or to one of its threads: `P` is what it gets of a slave, `U` what it gets of a UMEM.
 #[derive(Debug)]
-pub enum Command<R: Rings> {
+pub enum Command<P, U> {
     /// Take a slave in, with a UMEM of its own if it has one.
-    Attach(u8, SlavePort<R>, Option<(UmemId, Umem<R::Memory>)>),
+    Attach(u8, P, Option<(UmemId, U)>),
     /// Let a slave go.
     Detach(u8),
     /// The slave's sockets are closed: take its chunks back, and give the UMEM with this id up.
-    Reclaim(u8, Option<UmemId>),
+    Reclaim(u8, UmemId),
 }
 
-/// A worker's answer: one to each command, in order.
+/// The answer: one to each command, in order.
 #[derive(Debug)]
-pub enum Reply<R: Rings> {
+pub enum Reply<P, U> {
     /// The slave is in and its fill rings are full.
     Attached,
     /// The slave's queues, to be closed. `None` if there was no such slave.
-    Detached(Option<SlavePort<R>>),
+    Detached(Option<P>),
     /// What came back from the slave, and the UMEM that was given up.
-    Reclaimed(Reclaimed, Option<Umem<R::Memory>>),
+    Reclaimed(Reclaimed, Option<U>),
 }
 
-/// The two queues between the control thread and one worker.
+/// The two queues between the control thread and one thread of a worker.
 #[derive(Debug)]
-pub struct Mailbox<R: Rings> {
-    commands: ArrayQueue<Command<R>>,
-    replies: ArrayQueue<Reply<R>>,
+pub(super) struct Mailbox<P, U> {
+    commands: ArrayQueue<Command<P, U>>,
+    replies: ArrayQueue<Reply<P, U>>,
 }
 
-impl<R: Rings> Default for Mailbox<R> {
+impl<P, U> Default for Mailbox<P, U> {
     fn default() -> Self {
         Self { commands: ArrayQueue::new(DEPTH), replies: ArrayQueue::new(DEPTH) }
     }
 }
 
-impl<R: Rings> Mailbox<R> {
+impl<P, U> Mailbox<P, U> {
     /// Control thread: asks. Gives the command back when the worker does not keep up.
-    ///
-    /// # Errors
-    /// The command, when the queue is full.
-    pub fn ask(&self, command: Command<R>) -> Result<(), Command<R>> {
+    pub(super) fn ask(&self, command: Command<P, U>) -> Result<(), Command<P, U>> {
         self.commands.push(command)
     }
 
     /// Control thread: the next answer.
-    pub fn answer(&self) -> Option<Reply<R>> {
+    pub(super) fn answer(&self) -> Option<Reply<P, U>> {
         self.replies.pop()
     }
 
     /// Worker: carries out what was asked.
-    pub(super) fn obey(&self, plane: &mut Dataplane<R>) {
+    pub(super) fn obey(&self, mut carry_out: impl FnMut(Command<P, U>) -> Reply<P, U>) {
         // Each turn comes by, and to pop from an empty queue takes a fence.
         if self.commands.is_empty() {
             return;
@@ -69,19 +65,8 @@ impl<R: Rings> Mailbox<R> {
         while !self.replies.is_full()
             && let Some(command) = self.commands.pop()
         {
-            let reply = match command {
-                Command::Attach(slot, slave, umem) => {
-                    plane.attach(slot, slave, umem);
-                    Reply::Attached
-                }
-                Command::Detach(slot) => Reply::Detached(plane.detach(slot)),
-                Command::Reclaim(slot, umem) => {
-                    let back = plane.reclaim(slot);
-                    Reply::Reclaimed(back, umem.and_then(|id| plane.remove_umem(id)))
-                }
-            };
-            // Not full: this worker is the only one that pushes.
-            drop(self.replies.push(reply));
+            // Not full: this thread is the only one that pushes.
+            drop(self.replies.push(carry_out(command)));
         }
     }
 }

@@ -1,11 +1,12 @@
-//! What a worker counts. One writer (the worker), many readers; no read-modify-write anywhere.
+//! What a worker counts. One writer (a thread of it), many readers; no read-modify-write anywhere.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bond_ebpf::layout::MAX_SLAVES;
 use crossbeam_utils::CachePadded;
 
-use crate::xsk::{Census, PortId};
+use crate::xsk::{Census, PortId, UmemId};
 
 /// Ports of a bond: bond0's end and the slave slots.
 pub(crate) const MAX_PORTS: usize = MAX_SLAVES + 1;
@@ -106,32 +107,31 @@ impl PortCounters {
     }
 }
 
-/// The census of one UMEM, as last published by its worker. All zero: no such UMEM.
+/// The census of one UMEM, or one thread's part of it, as last published. All zero: no such UMEM.
 #[derive(Debug, Default)]
-pub struct UmemGauge([Count; 5]);
+pub struct UmemGauge([Count; 4]);
 
 impl UmemGauge {
     fn publish(&self, census: Census) {
-        let Census { total, free, held, fill, tx } = census;
-        for (gauge, value) in self.0.iter().zip([total, free, held, fill, tx]) {
+        let Census { total, free, held: _, fill, tx } = census;
+        for (gauge, value) in self.0.iter().zip([total, free, fill, tx]) {
             gauge.set(u64::from(value));
         }
     }
 
-    /// The census; its parts may be of two neighbouring turns.
-    #[must_use]
-    pub fn read(&self) -> Census {
+    /// The part; what is held is in none.
+    fn read(&self) -> Census {
         // What was published came from u32.
-        let [total, free, held, fill, tx] =
+        let [total, free, fill, tx] =
             std::array::from_fn(|i| u32::try_from(self.0[i].get()).unwrap_or(u32::MAX));
-        Census { total, free, held, fill, tx }
+        Census { total, free, held: 0, fill, tx }
     }
 }
 
-/// The worker's own life signs.
+/// A thread's own life signs.
 #[derive(Debug, Default)]
 pub struct WorkerCounters {
-    /// Turns of the loop: moves while the worker lives.
+    /// Turns of the loop: moves while the thread lives.
     pub turns: Count,
     /// Turns that moved no frame.
     pub idle_turns: Count,
@@ -139,7 +139,7 @@ pub struct WorkerCounters {
     pub sleeps: Count,
 }
 
-/// Everything one worker publishes.
+/// Everything one thread of a worker publishes.
 #[derive(Debug, Default)]
 pub struct Counters {
     ports: [CachePadded<PortCounters>; MAX_PORTS],
@@ -155,17 +155,20 @@ impl Counters {
         &self.ports[port.index()]
     }
 
-    /// The censuses of the worker's UMEMs that exist.
-    pub fn umems(&self) -> impl Iterator<Item = Census> + '_ {
-        self.umems.iter().map(UmemGauge::read).filter(|census| census.total > 0)
+    /// The censuses of the UMEMs that exist, by what each thread of their worker published. The parts may be of two
+    /// neighbouring turns.
+    pub fn umems(threads: &[Arc<Self>]) -> impl Iterator<Item = Census> {
+        (0..MAX_PORTS)
+            .map(|umem| Census::of(threads.iter().map(|counters| counters.umems[umem].read())))
+            .filter(|census| census.total > 0)
     }
 
-    pub(super) fn publish_umem(&self, umem: usize, census: Census) {
-        self.umems[umem].publish(census);
+    pub(super) fn publish_umem(&self, umem: UmemId, census: Census) {
+        self.umems[usize::from(umem)].publish(census);
     }
 }
 
-/// Counters of one port, summed over the workers.
+/// Counters of one port, summed over all threads of all workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Frames received.
@@ -185,9 +188,9 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Sums `port` over `workers`.
-    pub fn of<'a>(workers: impl Iterator<Item = &'a Counters>, port: PortId) -> Self {
-        workers.map(|counters| counters.port(port)).fold(Self::default(), |mut sum, port| {
+    /// Sums `port` over `threads`.
+    pub fn of<'a>(threads: impl Iterator<Item = &'a Counters>, port: PortId) -> Self {
+        threads.map(|counters| counters.port(port)).fold(Self::default(), |mut sum, port| {
             sum.rx_frames += port.rx_frames.get();
             sum.rx_bytes += port.rx_bytes.get();
             sum.tx_frames += port.tx_frames.get();

@@ -1,31 +1,44 @@
 //! The pinned loop that moves frames: slave -> poller -> ring -> egress, and back.
 //!
-//! [`Dataplane::turn`] is the per-batch work. It touches the kernel only through [`Rings`], so the
-//! same code runs over AF_XDP sockets and over the software NIC of the tests.
+//! The per-batch work has two halves: the [`Ingress`] receives and filters, the [`Egress`] selects and sends, and rings
+//! join them. A [`Dataplane`] is both in one thread, a [`Poller`] and a [`Sender`] are one in each of two. They touch the
+//! kernel only through [`Rings`], so the same code runs over AF_XDP sockets and over the software NIC of the tests.
 
 mod alarm;
 mod command;
 mod counters;
 mod dataplane;
+mod egress;
 mod idle;
+mod ingress;
+mod pipeline;
+#[cfg(test)]
+mod pipeline_tests;
 mod queue;
 #[cfg(any(test, feature = "soft-nic"))]
 pub mod soft_nic;
 mod stage;
+mod table;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod worker;
+
+use std::fmt::Debug;
 
 use arrayvec::ArrayVec;
 
-use crate::xsk::{Desc, Frame, Frames};
+use crate::xsk::{Desc, Frame, Frames, Lent, UmemId};
 
 pub use alarm::Alarm;
-pub use command::{Command, Mailbox, Reply};
+pub use command::{Command, Reply};
 pub use counters::{Counters, DropReason, PortCounters, Totals, UmemGauge, WorkerCounters};
-pub use dataplane::{Dataplane, HostPort, SlavePort};
-pub use queue::{Depth, Queue};
-pub use worker::{Poll, Worker, WorkerSpec};
+pub use dataplane::Dataplane;
+pub use egress::Egress;
+pub use ingress::Ingress;
+pub use pipeline::{Poller, Sender};
+pub use queue::{Depth, Queue, RxQueue, SlavePort, TxQueue};
+pub use worker::{Layout, Poll, Worker, WorkerCommand, WorkerReply, WorkerSpec};
 
 /// Frames that move together. 64 is NAPI's own budget: larger batches add latency, smaller ones wake-ups.
 pub const BATCH: usize = 64;
@@ -46,52 +59,120 @@ pub enum Kick {
     Down,
 }
 
-/// The four rings of one AF_XDP socket, as the poller sees them.
+/// The four rings of one AF_XDP socket, in two ends that may be in two threads.
+pub trait Rings: 'static {
+    /// The memory that descriptors point into.
+    type Memory: Memory;
+    /// Rx and fill ring.
+    type Rx: RxRings<Memory = Self::Memory>;
+    /// Tx and completion ring.
+    type Tx: TxRings<Memory = Self::Memory>;
+
+    /// The two ends. The socket stays open until both are gone.
+    fn split(self) -> (Self::Rx, Self::Tx);
+}
+
+/// The rings for receiving, as the ingress sees them.
 ///
 /// Descriptors that come out are the kernel's word only: [`Frames`] decides whether they are good.
-pub trait Rings {
+pub trait RxRings: Debug + Send + 'static {
     /// The memory that descriptors point into.
     type Memory: Memory;
 
     /// Gives `out` received descriptors from the rx ring, at most `max` and [`BATCH`].
-    fn receive(&mut self, memory: &mut Self::Memory, max: usize, out: impl FnMut(Desc));
-    /// Puts the first of `descs` on the tx ring, as many as it has room for, at most [`BATCH`]; returns how many.
+    fn receive(&mut self, memory: &Self::Memory, max: usize, out: impl FnMut(Desc));
+    /// Puts the first of `descs` on the fill ring, as many as it has room for, at most [`BATCH`]; returns how many.
     ///
     /// # Safety
     /// `descs` are of chunks of `memory` that the caller has; those that were put are the kernel's from now on, and the
     /// caller must lend them in the ledger before it does anything else.
+    unsafe fn fill(&mut self, memory: &Self::Memory, descs: impl Iterator<Item = Desc>) -> usize;
+    /// Tells the kernel that the fill ring has chunks again, if it asked to be told.
+    fn wake_fill(&mut self);
+}
+
+/// The rings for sending, as the egress sees them.
+///
+/// Descriptors that come out are the kernel's word only: [`Lent`] decides whether they are good.
+pub trait TxRings: Debug + Send + 'static {
+    /// The memory that descriptors point into.
+    type Memory: Memory;
+
+    /// Puts the first of `descs` on the tx ring, as many as it has room for, at most [`BATCH`]; returns how many.
+    ///
+    /// # Safety
+    /// As for [`RxRings::fill`].
     unsafe fn transmit(
         &mut self,
         memory: &Self::Memory,
         descs: impl Iterator<Item = Desc>,
     ) -> usize;
-    /// The same with the fill ring.
-    ///
-    /// # Safety
-    /// As for [`Rings::transmit`].
-    unsafe fn fill(&mut self, memory: &Self::Memory, descs: impl Iterator<Item = Desc>) -> usize;
     /// Gives `out` descriptors from the completion ring, at most [`BATCH`]; returns how many.
     fn complete(&mut self, memory: &Self::Memory, out: impl FnMut(Desc)) -> usize;
     /// Tells the kernel to send what is on the tx ring, if it asked to be told.
     fn kick(&mut self) -> Kick;
-    /// Tells the kernel that the fill ring has chunks again, if it asked to be told.
-    fn wake_fill(&mut self);
 }
 
-/// The bytes behind the chunks of one UMEM.
-pub trait Memory {
+/// The bytes behind the chunks of one UMEM. Clones are of the same bytes: who has a frame's token may touch its.
+pub trait Memory: Clone + Debug + Send + 'static {
     /// Copies the bytes of `src` into `dst`.
     ///
     /// # Panics
     /// If `dst` is not a frame of `self`, or `src` not one of `from`.
-    fn copy_from(&mut self, dst: &mut Frame, from: &Self, src: &Frame);
+    fn copy_from(&self, dst: &mut Frame, from: &Self, src: &Frame);
 }
 
-/// A UMEM as a worker owns it: the ledger of its chunks, and their bytes.
+/// A UMEM as the ingress owns it: the ledger of its chunks, and their bytes.
 #[derive(Debug)]
 pub struct Umem<M> {
-    /// Who owns each chunk.
+    /// Which chunks are free, and which are with the kernel for receiving.
     pub frames: Frames,
     /// The bytes.
     pub memory: M,
+}
+
+/// The same UMEM as the egress sees it.
+#[derive(Debug)]
+pub struct TxUmem<M> {
+    /// Which chunks are with the kernel for sending.
+    lent: Lent,
+    /// The bytes.
+    memory: M,
+}
+
+impl<M: Memory> Umem<M> {
+    /// What the egress needs of it.
+    fn for_sending(&self) -> TxUmem<M> {
+        TxUmem { lent: Lent::of(&self.frames), memory: self.memory.clone() }
+    }
+}
+
+/// Empty frames of one UMEM in user space's hands.
+trait Pool {
+    /// Takes an empty frame.
+    fn take(&mut self) -> Option<Frame>;
+    /// Puts a frame back whose bytes nobody needs any more.
+    fn put(&mut self, frame: Frame);
+}
+
+impl Pool for Frames {
+    fn take(&mut self) -> Option<Frame> {
+        Self::take(self)
+    }
+
+    fn put(&mut self, frame: Frame) {
+        Self::put(self, frame);
+    }
+}
+
+/// The pools of all UMEMs, where the egress leaves the frames that it is done with.
+trait Pools {
+    type Pool: Pool;
+
+    /// The pool of a queue's or a frame's UMEM. It exists: UMEMs leave after their queues and frames.
+    fn of(&mut self, umem: UmemId) -> &mut Self::Pool;
+
+    fn put(&mut self, frame: Frame) {
+        self.of(frame.umem()).put(frame);
+    }
 }

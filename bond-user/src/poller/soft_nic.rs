@@ -4,27 +4,40 @@
 //! the rings are full are all decided by the test.
 
 use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{BATCH, Kick, Memory, Rings};
+use super::pipeline::Bell;
+use super::{
+    BATCH, Counters, Kick, Memory, Poller, Queue, Rings, RxRings, Sender, SlavePort, TxRings, Umem,
+};
 use crate::xsk::{Desc, Frame};
 
 /// The memory of a software UMEM: one number per chunk stands for the bytes of a frame.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SoftMemory {
-    tags: Vec<u64>,
+    tags: Arc<[AtomicU64]>,
 }
 
 impl SoftMemory {
     /// Memory of `chunks` chunks.
     #[must_use]
     pub fn new(chunks: u32) -> Self {
-        Self { tags: vec![0; chunks as usize] }
+        Self { tags: (0..chunks).map(|_| AtomicU64::new(0)).collect() }
+    }
+}
+
+impl SoftMemory {
+    /// What the chunk of `desc` carries. Relaxed as bytes are: who has the token has synchronised.
+    fn tag(&self, desc: Desc) -> u64 {
+        self.tags[desc.chunk as usize].load(Relaxed)
     }
 }
 
 impl Memory for SoftMemory {
-    fn copy_from(&mut self, dst: &mut Frame, from: &Self, src: &Frame) {
-        self.tags[dst.desc().chunk as usize] = from.tags[src.desc().chunk as usize];
+    fn copy_from(&self, dst: &mut Frame, from: &Self, src: &Frame) {
+        self.tags[dst.desc().chunk as usize].store(from.tag(src.desc()), Relaxed);
         dst.set_bytes(0, src.len());
     }
 }
@@ -38,12 +51,25 @@ pub struct SoftFrame {
     pub len: u16,
 }
 
-/// Both halves of the four rings of one queue.
+/// The four rings of one queue, with their kernel halves.
 #[derive(Debug)]
 pub struct SoftNic {
+    rx: SoftRx,
+    tx: SoftTx,
+}
+
+/// Rx and fill ring.
+#[derive(Debug)]
+pub struct SoftRx {
     slots: usize,
     fill: VecDeque<Desc>,
     rx: VecDeque<(Desc, u64)>,
+}
+
+/// Tx and completion ring.
+#[derive(Debug)]
+pub struct SoftTx {
+    slots: usize,
     tx: VecDeque<Desc>,
     completion: VecDeque<Desc>,
     /// Frames put on the tx ring, in order, with what they carried at that time.
@@ -62,20 +88,34 @@ impl SoftNic {
     /// Rings of `slots` slots each.
     #[must_use]
     pub fn new(slots: usize) -> Self {
+        let [fill, tx, completion] = [(); 3].map(|()| VecDeque::with_capacity(slots));
         Self {
-            slots,
-            fill: VecDeque::with_capacity(slots),
-            rx: VecDeque::with_capacity(slots),
-            tx: VecDeque::with_capacity(slots),
-            completion: VecDeque::with_capacity(slots),
-            sent: Vec::new(),
-            answer: Kick::Done,
-            refusing: false,
-            sends_on_kick: false,
-            kicks: 0,
+            rx: SoftRx { slots, fill, rx: VecDeque::with_capacity(slots) },
+            tx: SoftTx {
+                slots,
+                tx,
+                completion,
+                sent: Vec::new(),
+                answer: Kick::Done,
+                refusing: false,
+                sends_on_kick: false,
+                kicks: 0,
+            },
         }
     }
+}
 
+impl Rings for SoftNic {
+    type Memory = SoftMemory;
+    type Rx = SoftRx;
+    type Tx = SoftTx;
+
+    fn split(self) -> (SoftRx, SoftTx) {
+        (self.rx, self.tx)
+    }
+}
+
+impl SoftRx {
     /// Kernel half: a frame arrives. False when no chunk was filled or the rx ring is full: it is lost.
     pub fn arrive(&mut self, frame: SoftFrame) -> bool {
         if self.rx.len() == self.slots {
@@ -91,6 +131,14 @@ impl SoftNic {
         self.rx.push_back((desc, 0));
     }
 
+    /// Chunks waiting to receive.
+    #[must_use]
+    pub fn filled(&self) -> usize {
+        self.fill.len()
+    }
+}
+
+impl SoftTx {
     /// Kernel half: finishes sending at most `max` frames; returns how many.
     pub fn finish(&mut self, max: usize) -> usize {
         let count = max.min(self.tx.len());
@@ -112,39 +160,39 @@ impl SoftNic {
     pub fn forget_sent(&mut self) {
         self.sent.clear();
     }
-
-    /// Chunks waiting to receive.
-    #[must_use]
-    pub fn filled(&self) -> usize {
-        self.fill.len()
-    }
 }
 
-impl Rings for SoftNic {
+impl RxRings for SoftRx {
     type Memory = SoftMemory;
 
-    fn receive(&mut self, memory: &mut SoftMemory, max: usize, mut out: impl FnMut(Desc)) {
+    fn receive(&mut self, memory: &SoftMemory, max: usize, mut out: impl FnMut(Desc)) {
         let count = max.min(self.rx.len()).min(BATCH);
         for (desc, tag) in self.rx.drain(..count) {
-            if let Some(slot) = memory.tags.get_mut(desc.chunk as usize) {
-                *slot = tag;
+            if let Some(slot) = memory.tags.get(desc.chunk as usize) {
+                slot.store(tag, Relaxed);
             }
             out(desc);
         }
-    }
-
-    unsafe fn transmit(&mut self, memory: &SoftMemory, descs: impl Iterator<Item = Desc>) -> usize {
-        let before = self.tx.len();
-        self.tx.extend(descs.take(BATCH.min(self.slots - before)));
-        let sent = |desc: &Desc| SoftFrame { tag: memory.tags[desc.chunk as usize], len: desc.len };
-        self.sent.extend(self.tx.iter().skip(before).map(sent));
-        self.tx.len() - before
     }
 
     unsafe fn fill(&mut self, _memory: &SoftMemory, descs: impl Iterator<Item = Desc>) -> usize {
         let before = self.fill.len();
         self.fill.extend(descs.take(BATCH.min(self.slots - before)));
         self.fill.len() - before
+    }
+
+    fn wake_fill(&mut self) {}
+}
+
+impl TxRings for SoftTx {
+    type Memory = SoftMemory;
+
+    unsafe fn transmit(&mut self, memory: &SoftMemory, descs: impl Iterator<Item = Desc>) -> usize {
+        let before = self.tx.len();
+        self.tx.extend(descs.take(BATCH.min(self.slots - before)));
+        let sent = |desc: &Desc| SoftFrame { tag: memory.tag(*desc), len: desc.len };
+        self.sent.extend(self.tx.iter().skip(before).map(sent));
+        self.tx.len() - before
     }
 
     fn complete(&mut self, _memory: &SoftMemory, out: impl FnMut(Desc)) -> usize {
@@ -163,6 +211,25 @@ impl Rings for SoftNic {
         }
         self.answer
     }
+}
 
-    fn wake_fill(&mut self) {}
+/// Both halves of a pipeline over software NICs that share one UMEM, for a test's or a benchmark's own two threads.
+///
+/// # Errors
+/// When its wake-up descriptor or a ring cannot be made.
+pub fn pipeline(
+    host: Queue<SoftNic>,
+    umem: Umem<SoftMemory>,
+    slaves: impl IntoIterator<Item = (u8, SlavePort<SoftNic>)>,
+    counters: [Arc<Counters>; 2],
+) -> io::Result<(Poller<SoftNic>, Sender<SoftNic>)> {
+    let bell = Arc::new(Bell::new()?);
+    let halves = super::pipeline::pipeline(host, umem, 0, counters, bell);
+    let (mut poller, mut sender) = halves.map_err(io::Error::other)?;
+    for (slot, slave) in slaves {
+        let (rx, tx) = slave.split();
+        sender.attach(slot, tx, None);
+        poller.attach(slot, rx, None);
+    }
+    Ok((poller, sender))
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use bond_ebpf::select::SlaveSet;
 use proptest::prelude::*;
 
-use super::soft_nic::{SoftFrame, SoftMemory, SoftNic};
+use super::soft_nic::{SoftFrame, SoftMemory, SoftNic, SoftRx, SoftTx};
 use super::*;
 use crate::mode::Mode;
 use crate::snapshot::Snapshot;
 use crate::xsk::{Census, PortId, UmemId};
 
 const SLOTS: usize = 128;
-const CHUNKS: u32 = 1024;
+pub(super) const CHUNKS: u32 = 1024;
 
 struct Bench {
     plane: Dataplane<SoftNic>,
@@ -21,11 +21,11 @@ struct Bench {
     made: u64,
 }
 
-fn queue(port: PortId, umem: UmemId) -> Queue<SoftNic> {
+pub(super) fn queue(port: PortId, umem: UmemId) -> Queue<SoftNic> {
     Queue::new(SoftNic::new(SLOTS), port, umem, Depth { fill: SLOTS, overloaded: SLOTS, tx: SLOTS })
 }
 
-fn umem(id: UmemId) -> Umem<SoftMemory> {
+pub(super) fn umem(id: UmemId) -> Umem<SoftMemory> {
     Umem { frames: Frames::new(id, CHUNKS), memory: SoftMemory::new(CHUNKS) }
 }
 
@@ -41,12 +41,28 @@ impl Bench {
         Self { plane, counters, made: 0 }
     }
 
-    fn host(&mut self) -> &mut SoftNic {
-        self.plane.host_mut().rings_mut()
+    /// Where bond0 sends.
+    fn host_rx(&mut self) -> &mut SoftRx {
+        self.plane.halves_mut().0.host_mut().rings_mut()
     }
 
-    fn slave(&mut self, slot: u8) -> &mut SoftNic {
-        self.plane.slave_mut(slot).unwrap().queues[0].rings_mut()
+    /// Where bond0 receives.
+    fn host(&mut self) -> &mut SoftTx {
+        self.plane.halves_mut().1.host_mut().rings_mut()
+    }
+
+    fn has_slave(&mut self, slot: u8) -> bool {
+        self.plane.halves_mut().0.slave_mut(slot).is_some()
+    }
+
+    /// Where a slave receives.
+    fn slave_rx(&mut self, slot: u8) -> &mut SoftRx {
+        self.plane.halves_mut().0.slave_mut(slot).unwrap()[0].rings_mut()
+    }
+
+    /// Where it sends.
+    fn slave(&mut self, slot: u8) -> &mut SoftTx {
+        self.plane.halves_mut().1.slave_mut(slot).unwrap()[0].rings_mut()
     }
 
     fn frame(&mut self) -> SoftFrame {
@@ -57,12 +73,12 @@ impl Bench {
     /// `count` frames arrive at bond0; returns those that found a chunk.
     fn host_sends(&mut self, count: usize) -> Vec<SoftFrame> {
         let frames: Vec<SoftFrame> = (0..count).map(|_| self.frame()).collect();
-        frames.into_iter().filter(|frame| self.host().arrive(*frame)).collect()
+        frames.into_iter().filter(|frame| self.host_rx().arrive(*frame)).collect()
     }
 
     fn wire_sends(&mut self, slot: u8, count: usize) -> Vec<SoftFrame> {
         let frames: Vec<SoftFrame> = (0..count).map(|_| self.frame()).collect();
-        frames.into_iter().filter(|frame| self.slave(slot).arrive(*frame)).collect()
+        frames.into_iter().filter(|frame| self.slave_rx(slot).arrive(*frame)).collect()
     }
 
     fn drops(&self, port: PortId, reason: DropReason) -> u64 {
@@ -83,7 +99,7 @@ fn set(slots: &[u8]) -> SlaveSet {
     slots.iter().copied().collect()
 }
 
-fn active_backup(active: Option<u8>) -> Snapshot {
+pub(super) fn active_backup(active: Option<u8>) -> Snapshot {
     Snapshot {
         mode: Mode::ActiveBackup,
         usable: set(&[0, 1]),
@@ -93,7 +109,7 @@ fn active_backup(active: Option<u8>) -> Snapshot {
     }
 }
 
-fn balance_rr(usable: &[u8], packets_per_slave: u16) -> Snapshot {
+pub(super) fn balance_rr(usable: &[u8], packets_per_slave: u16) -> Snapshot {
     let usable = set(usable);
     Snapshot { mode: Mode::BalanceRr, usable, receive: usable, active: None, packets_per_slave }
 }
@@ -121,7 +137,7 @@ fn an_overloaded_queue_is_shallow_until_it_is_empty() {
     let mut turn = |arrive: usize| {
         let arrived = bench.host_sends(arrive).len();
         let moved = bench.plane.turn(active_backup(None));
-        (arrived, moved, bench.host().filled())
+        (arrived, moved, bench.host_rx().filled())
     };
     assert_eq!(turn(0), (0, 0, 128));
     assert_eq!(turn(128), (128, 64, 64), "64 filled again, 64 wait on the rx ring");
@@ -283,7 +299,7 @@ fn a_ring_that_filled_up_while_the_netdev_was_down_works_again() {
 fn forged_descriptors_are_refused_and_counted() {
     let mut bench = Bench::new(1);
     for chunk in [CHUNKS, u32::MAX, CHUNKS - 1] {
-        bench.slave(0).forge(crate::xsk::Desc { chunk, offset: 0, len: 60 });
+        bench.slave_rx(0).forge(crate::xsk::Desc { chunk, offset: 0, len: 60 });
     }
     bench.plane.turn(active_backup(Some(0)));
     assert_eq!(bench.drops(PortId::slave(0), DropReason::BadDescriptor), 3);
@@ -312,7 +328,7 @@ fn an_exhausted_umem_at_the_seam_is_a_counted_drop() {
     let small = Umem { frames: Frames::new(1, 4), memory: SoftMemory::new(4) };
     let slave = SlavePort { queues: vec![queue(PortId::slave(0), 1)] };
     bench.plane.attach(0, slave, Some((1, small)));
-    assert_eq!(bench.slave(0).filled(), 4, "all of its chunks wait to receive");
+    assert_eq!(bench.slave_rx(0).filled(), 4, "all of its chunks wait to receive");
     bench.host_sends(3);
     bench.plane.turn(active_backup(Some(0)));
     assert_eq!(bench.drops(PortId::slave(0), DropReason::NoFreeFrame), 3);
@@ -346,7 +362,7 @@ fn every_receive_queue_of_a_slave_is_served() {
     bench.plane.attach(0, SlavePort { queues }, None);
     let frames: Vec<SoftFrame> = (0..9).map(|_| bench.frame()).collect();
     for (at, frame) in frames.iter().enumerate() {
-        let queues = &mut bench.plane.slave_mut(0).unwrap().queues;
+        let queues = bench.plane.halves_mut().0.slave_mut(0).unwrap();
         assert!(queues[at / 3].rings_mut().arrive(*frame));
     }
     assert_eq!(bench.plane.turn(active_backup(Some(0))), 9);
@@ -384,13 +400,13 @@ impl Bench {
     fn take(&mut self, step: Step, snapshot: &mut Snapshot) {
         match step {
             Step::HostSends(count) => drop(self.host_sends(count)),
-            Step::WireSends(slot, count) if self.plane.slave_mut(slot).is_some() => {
+            Step::WireSends(slot, count) if self.has_slave(slot) => {
                 self.wire_sends(slot, count);
             }
             Step::Finish(3, count) => {
                 self.host().finish(count);
             }
-            Step::Finish(slot, count) if self.plane.slave_mut(slot).is_some() => {
+            Step::Finish(slot, count) if self.has_slave(slot) => {
                 self.slave(slot).finish(count);
             }
             Step::Turn => {
@@ -401,7 +417,7 @@ impl Bench {
             Step::Leave(slot) if self.plane.detach(slot).is_some() => {
                 self.plane.reclaim(slot);
             }
-            Step::Return(slot) if self.plane.slave_mut(slot).is_none() => {
+            Step::Return(slot) if !self.has_slave(slot) => {
                 let slave = SlavePort { queues: vec![queue(PortId::slave(slot), 0)] };
                 self.plane.attach(slot, slave, None);
             }
@@ -422,7 +438,7 @@ proptest! {
             bench.take(step, &mut snapshot);
             bench.check();
             for slot in 0..3 {
-                if bench.plane.slave_mut(slot).is_none() {
+                if !bench.has_slave(slot) {
                     continue;
                 }
                 let sent = bench.slave(slot).take_sent();

@@ -1,37 +1,22 @@
-//! The thread around [`Dataplane::turn`]: pinned, and asleep when there is nothing to do.
+//! A worker as the control thread sees it: one pinned thread, or two.
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
-use arrayvec::ArrayVec;
-use bond_ebpf::layout::{MAX_QUEUES, MAX_SLAVES};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-
-use super::command::{Command, Mailbox, Reply};
-use super::idle::{Idle, Rest};
-use super::{Alarm, Counters, Dataplane, Rings};
+use super::command::{Command, Reply};
+use super::pipeline::{Bell, Poller, Sender, Stock, pipeline};
+use super::queue::{Queue, SlavePort};
+use super::thread::{Thread, ThreadSpec};
+use super::{Alarm, Counters, Dataplane, Rings, Umem};
 use crate::snapshot::SnapshotCell;
-
-/// Turns without a frame from one look at the clock to the next: it takes half as long as such a turn.
-const CLOCK_EVERY: u32 = 8;
-/// Longest sleep: completions and counters are looked after at least this often.
-const SLEEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-/// The same while the kernel has not taken everything from a tx ring.
-const RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
-/// Most descriptors that may end a sleep: the wake-up's, bond0's queue's, and those of all queues of all slaves.
-const DESCRIPTORS: usize = 2 + MAX_SLAVES * MAX_QUEUES as usize;
-/// How long a worker may take to answer a command before it counts as stuck.
-const ANSWER: Duration = Duration::from_secs(2);
+use crate::xsk::{Census, Reclaimed};
 
 /// How a worker waits for frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Poll {
-    /// Never sleeps: lowest latency, one whole core.
+    /// Never sleeps: lowest latency, one whole core a thread.
     Busy,
     /// Sleeps in poll while frames are far apart.
     Adaptive,
@@ -54,201 +39,228 @@ impl fmt::Display for Poll {
     }
 }
 
+/// What threads a worker has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One, which does everything.
+    RunToCompletion,
+    /// Two: the poller receives, the egress sends.
+    Pipeline,
+}
+
+impl Layout {
+    /// The name in options and views.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RunToCompletion => "run-to-completion",
+            Self::Pipeline => "pipeline",
+        }
+    }
+
+    /// Threads of a worker, each on a CPU of its own.
+    #[must_use]
+    pub const fn threads(self) -> usize {
+        match self {
+            Self::RunToCompletion => 1,
+            Self::Pipeline => 2,
+        }
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// Where and how a worker runs.
 #[derive(Clone, Debug)]
 pub struct WorkerSpec {
-    /// Thread name, 15 bytes at most.
+    /// Thread name, 15 bytes at most; 14 in the pipeline layout, whose second thread adds an `e`.
     pub name: String,
-    /// CPU to run on.
-    pub core: usize,
-    /// How it waits.
+    /// Which threads it has.
+    pub layout: Layout,
+    /// CPU of each thread: in the pipeline layout the poller's, then the egress's.
+    pub cores: Vec<usize>,
+    /// How they wait.
     pub poll: Poll,
+    /// Frames of each UMEM that the pipeline's egress keeps for copies at the seam.
+    pub seam: usize,
     /// Raised when a slave refuses frames.
     pub alarm: Arc<Alarm>,
 }
 
-/// What both sides of a running worker share.
-struct Shared<R: Rings> {
-    mailbox: Mailbox<R>,
-    stop: AtomicBool,
-    /// Ends the worker's sleep.
-    wake: OwnedFd,
+/// What the control thread asks of a worker.
+pub type WorkerCommand<R> = Command<SlavePort<R>, Umem<<R as Rings>::Memory>>;
+/// A worker's answer.
+pub type WorkerReply<R> = Reply<SlavePort<R>, Umem<<R as Rings>::Memory>>;
+
+/// The threads of a worker, and what each of them counts.
+enum Threads<R: Rings<Rx: AsFd>> {
+    RunToCompletion(Thread<Dataplane<R>>, [Arc<Counters>; 1]),
+    Pipeline(Thread<Poller<R>>, Thread<Sender<R>>, [Arc<Counters>; 2]),
 }
 
 /// The control thread's handle of a running worker.
-pub struct Worker<R: Rings> {
-    shared: Arc<Shared<R>>,
-    counters: Arc<Counters>,
-    /// `None` once it was joined.
-    thread: Option<JoinHandle<io::Result<Dataplane<R>>>>,
-    core: usize,
+pub struct Worker<R: Rings<Rx: AsFd>> {
+    threads: Threads<R>,
+    seam: usize,
 }
 
-impl<R: Rings> fmt::Debug for Worker<R> {
+impl<R: Rings<Rx: AsFd>> fmt::Debug for Worker<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker").field("core", &self.core).finish_non_exhaustive()
+        f.debug_struct("Worker").field("cores", &self.cores()).finish_non_exhaustive()
     }
 }
 
-impl<R> Worker<R>
-where
-    R: Rings + AsFd + Send + 'static,
-    R::Memory: Send,
-{
-    /// Starts a worker on `plane`.
+impl<R: Rings<Rx: AsFd>> Worker<R> {
+    /// Starts a worker with its queue of bond0, and no slave yet. `umem` is the one of `host`.
     ///
     /// # Errors
-    /// When the thread or its wake-up descriptor cannot be made.
+    /// When a thread, its bell or a ring cannot be made.
     pub fn spawn(
         spec: WorkerSpec,
-        plane: Dataplane<R>,
-        counters: Arc<Counters>,
-        snapshot: Arc<SnapshotCell>,
+        host: Queue<R>,
+        umem: Umem<R::Memory>,
+        snapshot: &Arc<SnapshotCell>,
     ) -> io::Result<Self> {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let shared =
-            Arc::new(Shared { mailbox: Mailbox::default(), stop: AtomicBool::new(false), wake });
-        let core = spec.core;
-        let thread = std::thread::Builder::new().name(spec.name.clone()).spawn({
-            let (shared, counters) = (Arc::clone(&shared), Arc::clone(&counters));
-            move || run(&spec, plane, &shared, &counters, &snapshot)
-        })?;
-        Ok(Self { shared, counters, thread: Some(thread), core })
+        let WorkerSpec { name, layout, cores, poll, seam, alarm } = spec;
+        let bell = Arc::new(Bell::new()?);
+        let snapshot = || Arc::clone(snapshot);
+        let thread = |name: String, thread: usize| -> io::Result<ThreadSpec> {
+            let core = cores.get(thread).copied();
+            let core = core.ok_or_else(|| io::Error::other("a CPU a thread is needed"))?;
+            Ok(ThreadSpec { name, core, poll, alarm: Arc::clone(&alarm) })
+        };
+        let threads = match layout {
+            Layout::RunToCompletion => {
+                let counters = Arc::new(Counters::default());
+                let plane = Dataplane::new(host, umem, Arc::clone(&counters));
+                let plane = plane.map_err(io::Error::other)?;
+                let counted = Arc::clone(&counters);
+                let spec = thread(name, 0)?;
+                let thread = Thread::spawn(spec, plane, bell, counted, snapshot())?;
+                Threads::RunToCompletion(thread, [counters])
+            }
+            Layout::Pipeline => {
+                let counters = [(); 2].map(|()| Arc::new(Counters::default()));
+                let halves = pipeline(host, umem, seam, counters.clone(), Arc::clone(&bell));
+                let (poller, sender) = halves.map_err(io::Error::other)?;
+                let [received, sent] = counters.clone();
+                let own = Arc::new(Bell::new()?);
+                let second = thread(format!("{name}e"), 1)?;
+                let egress = Thread::spawn(second, sender, bell, sent, snapshot())?;
+                let poller = Thread::spawn(thread(name, 0)?, poller, own, received, snapshot())?;
+                Threads::Pipeline(poller, egress, counters)
+            }
+        };
+        Ok(Self { threads, seam })
     }
 
-    /// What it counts.
+    /// What each of its threads counts: in the pipeline layout the poller, then the egress.
     #[must_use]
-    pub fn counters(&self) -> &Arc<Counters> {
-        &self.counters
+    pub fn counters(&self) -> &[Arc<Counters>] {
+        match &self.threads {
+            Threads::RunToCompletion(_, counters) => counters,
+            Threads::Pipeline(_, _, counters) => counters,
+        }
     }
 
-    /// The CPU it runs on.
+    /// The censuses of the UMEMs that exist.
+    pub fn umems(&self) -> impl Iterator<Item = Census> {
+        Counters::umems(self.counters())
+    }
+
+    /// The CPUs that its threads run on.
     #[must_use]
-    pub fn core(&self) -> usize {
-        self.core
+    pub fn cores(&self) -> Vec<usize> {
+        match &self.threads {
+            Threads::RunToCompletion(thread, _) => vec![thread.core()],
+            Threads::Pipeline(poller, egress, _) => vec![poller.core(), egress.core()],
+        }
     }
 
-    /// Whether the thread has ended, which it does only when it failed or was stopped.
+    /// Whether a thread has ended, which it does only when it failed or was stopped.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+        match &self.threads {
+            Threads::RunToCompletion(thread, _) => thread.is_finished(),
+            Threads::Pipeline(poller, egress, _) => poller.is_finished() || egress.is_finished(),
+        }
     }
 
-    /// Asks for something and waits for the answer, 2 s at most.
+    /// Asks for something and waits for the answer, 2 s a thread at most.
     ///
     /// # Errors
     /// When the worker does not answer.
-    pub fn ask(&self, command: Command<R>) -> io::Result<Reply<R>> {
-        let stuck = || io::Error::new(io::ErrorKind::TimedOut, "the worker does not answer");
-        self.shared.mailbox.ask(command).map_err(|_refused| stuck())?;
-        self.wake()?;
-        let deadline = Instant::now() + ANSWER;
-        loop {
-            if let Some(reply) = self.shared.mailbox.answer() {
-                return Ok(reply);
-            }
-            if Instant::now() > deadline || self.is_finished() {
-                return Err(stuck());
-            }
-            std::thread::sleep(Duration::from_micros(20));
+    pub fn ask(&self, command: WorkerCommand<R>) -> io::Result<WorkerReply<R>> {
+        match &self.threads {
+            Threads::RunToCompletion(thread, _) => thread.ask(command),
+            Threads::Pipeline(poller, egress, _) => ask_both(poller, egress, self.seam, command),
         }
     }
 
-    /// Ends the thread and gives its data plane back, so that its sockets close here.
+    /// Ends the threads, and closes their sockets here.
     ///
     /// # Errors
-    /// What ended the thread, if it was not this call.
-    pub fn stop(mut self) -> io::Result<Dataplane<R>> {
-        self.join().unwrap_or_else(|| Err(io::Error::other("the worker was stopped before")))
-    }
-}
-
-impl<R: Rings> Worker<R> {
-    fn wake(&self) -> io::Result<()> {
-        rustix::io::write(&self.shared.wake, &1u64.to_ne_bytes())?;
-        Ok(())
-    }
-
-    fn join(&mut self) -> Option<io::Result<Dataplane<R>>> {
-        let thread = self.thread.take()?;
-        self.shared.stop.store(true, Relaxed);
-        // If it cannot be woken, it looks up by itself before long.
-        let _ = self.wake();
-        let panicked = |_panic| Err(io::Error::other("the worker panicked"));
-        Some(thread.join().unwrap_or_else(panicked))
-    }
-}
-
-impl<R: Rings> Drop for Worker<R> {
-    fn drop(&mut self) {
-        drop(self.join());
-    }
-}
-
-fn run<R: Rings + AsFd>(
-    spec: &WorkerSpec,
-    mut plane: Dataplane<R>,
-    shared: &Shared<R>,
-    counters: &Counters,
-    snapshot: &SnapshotCell,
-) -> io::Result<Dataplane<R>> {
-    if !core_affinity::set_for_current(core_affinity::CoreId { id: spec.core }) {
-        return Err(io::Error::other(format!("cannot pin to CPU {}", spec.core)));
-    }
-    let start = Instant::now();
-    let (mut idle, mut slept) = (Idle::new(), false);
-    let mut idle_turns = 0u32;
-    while !shared.stop.load(Relaxed) {
-        shared.mailbox.obey(&mut plane);
-        let moved = plane.turn(snapshot.load());
-        counters.worker.turns.add(1);
-        if plane.take_doubt() {
-            spec.alarm.raise();
-        }
-        if moved > 0 {
-            idle.moved(std::mem::take(&mut slept), || start.elapsed());
-            continue;
-        }
-        counters.worker.idle_turns.add(1);
-        // No pause instruction between two looks: it is as long as a turn, and the frame waits for it.
-        if spec.poll == Poll::Busy {
-            continue;
-        }
-        idle_turns = idle_turns.wrapping_add(1);
-        if !idle_turns.is_multiple_of(CLOCK_EVERY) {
-            continue;
-        }
-        match idle.nothing(start.elapsed()) {
-            Rest::Look => {}
-            Rest::Yield => std::thread::yield_now(),
-            Rest::Sleep => {
-                counters.worker.sleeps.add(1);
-                let longest = if plane.owes_kick() { &RETRY } else { &SLEEP };
-                sleep(&plane, &shared.wake, longest)?;
-                slept = true;
+    /// What ended a thread, if it was not this call.
+    pub fn stop(self) -> io::Result<()> {
+        match self.threads {
+            Threads::RunToCompletion(mut thread, _) => ended(thread.join()),
+            Threads::Pipeline(mut poller, mut egress, _) => {
+                // Both before either's sockets close.
+                let joined = (poller.join(), egress.join());
+                ended(joined.0)?;
+                ended(joined.1)
             }
         }
     }
-    Ok(plane)
 }
 
-/// The idle poll: waits for a frame, a command or `longest`.
-///
-/// Not by epoll: a socket in an epoll set has a waiter at all times, and the kernel wakes the waiters of a copy-mode
-/// socket for every frame it has sent (`sock_wfree`, net/core/sock.c).
-fn sleep<R: Rings + AsFd>(
-    plane: &Dataplane<R>,
-    wake: &OwnedFd,
-    longest: &Timespec,
-) -> io::Result<()> {
-    let mut descriptors = ArrayVec::<_, DESCRIPTORS>::new();
-    descriptors.push(PollFd::new(wake, PollFlags::IN));
-    descriptors.extend(plane.queues().map(|queue| PollFd::new(queue.rings(), PollFlags::IN)));
-    match poll(&mut descriptors, Some(longest)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => {}
-        Err(error) => return Err(error.into()),
+fn ended<T>(joined: Option<io::Result<T>>) -> io::Result<()> {
+    joined.unwrap_or_else(|| Err(io::Error::other("the worker was stopped before"))).map(drop)
+}
+
+/// Asks both threads of a pipeline, in the order in which neither gets a frame of what it does not know: the egress is
+/// the first to take a slave in, and the last to let it go.
+fn ask_both<R: Rings<Rx: AsFd>>(
+    poller: &Thread<Poller<R>>,
+    egress: &Thread<Sender<R>>,
+    seam: usize,
+    command: WorkerCommand<R>,
+) -> io::Result<WorkerReply<R>> {
+    match command {
+        Command::Attach(slot, port, mut umem) => {
+            let (rx, tx) = port.split();
+            let sending = umem.as_mut().map(|(id, umem)| {
+                let stock = Stock::new(umem, seam);
+                (*id, (umem.for_sending(), stock))
+            });
+            egress.ask(Command::Attach(slot, tx, sending))?;
+            poller.ask(Command::Attach(slot, rx, umem))?;
+            Ok(Reply::Attached)
+        }
+        Command::Detach(slot) => {
+            let (received, sent) =
+                (poller.ask(Command::Detach(slot))?, egress.ask(Command::Detach(slot))?);
+            match (received, sent) {
+                (Reply::Detached(Some(rx)), Reply::Detached(Some(tx))) => {
+                    Ok(Reply::Detached(Some(SlavePort::join((rx, tx)))))
+                }
+                _ => Ok(Reply::Detached(None)),
+            }
+        }
+        Command::Reclaim(slot, own) => {
+            // The egress first: it sends the last frames back.
+            let (sent, received) = (
+                egress.ask(Command::Reclaim(slot, own))?,
+                poller.ask(Command::Reclaim(slot, own))?,
+            );
+            let (Reply::Reclaimed(lost, _), Reply::Reclaimed(back, umem)) = (sent, received) else {
+                return Err(io::Error::other("the worker answers something else"));
+            };
+            Ok(Reply::Reclaimed(Reclaimed { fill: back.fill, tx: lost.tx }, umem))
+        }
     }
-    // Which descriptor it was does not matter: every turn looks at all of them.
-    let _ = rustix::io::read(wake, &mut [0u8; 8]);
-    Ok(())
 }

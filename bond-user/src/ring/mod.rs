@@ -27,6 +27,9 @@ use crossbeam_utils::CachePadded;
 
 use crate::sync::{Arc, AtomicU32, Ordering, UnsafeCell};
 
+pub use doze::Doze;
+
+mod doze;
 #[cfg(all(test, feature = "loom"))]
 mod loom_tests;
 #[cfg(all(test, not(feature = "loom")))]

@@ -5,8 +5,8 @@ pub type UmemId = u8;
 
 /// What crosses the border to the kernel: a chunk and the bytes in it.
 ///
-/// Freely copied, and therefore proof of nothing: only [`super::Frames`] turns one into a [`Frame`],
-/// after it has checked that the kernel owned that chunk.
+/// Freely copied, and therefore proof of nothing: only the ledgers, [`super::Frames`] and [`super::Lent`], turn one into
+/// a [`Frame`], after they have checked that the kernel owned that chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Desc {
     /// Chunk index in the UMEM. From the kernel this may be any value.
@@ -27,7 +27,7 @@ impl Desc {
 
 /// One chunk of a UMEM, owned by whoever holds the token.
 ///
-/// Linear on purpose: not `Copy`, not `Clone`, and made by [`super::Frames`] alone, so that handing
+/// Linear on purpose: not `Copy`, not `Clone`, and made by the two ledgers alone, so that handing
 /// the same chunk to two rings does not compile. A token that is simply dropped shows up as `held`
 /// in the census for ever.
 ///

@@ -7,7 +7,7 @@ use xsk_rs::config::{FrameSize, QueueSize, UmemConfig};
 
 use super::error::{XskError, chain};
 use super::frame::{Desc, Frame, UmemId};
-use super::socket::BindMode;
+use super::socket::{BindMode, DESCS};
 use crate::poller::{Depth, Memory};
 
 /// Bytes before a received frame: `XDP_PACKET_HEADROOM`, include/uapi/linux/bpf.h.
@@ -74,6 +74,12 @@ impl Geometry {
     pub fn chunks(&self, queues: u32) -> u32 {
         queues * (self.rx_ring + self.tx_ring) + 1024
     }
+
+    /// Chunks for copies into a UMEM from another one: all that a queue may have with the kernel, and a batch.
+    #[must_use]
+    pub fn seam(&self) -> u32 {
+        self.tx_ring + DESCS
+    }
 }
 
 /// A handle for binding sockets to a UMEM; the UMEM lives as long as any handle, socket or memory.
@@ -81,7 +87,7 @@ impl Geometry {
 pub struct UmemHandle(pub(super) xsk_rs::Umem);
 
 /// The chunks of a UMEM: the rest of the program names them by index.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct XskMemory {
     id: UmemId,
     umem: xsk_rs::Umem,
@@ -202,7 +208,7 @@ fn prefetch(bytes: *const u8, len: u16) {
 fn prefetch(_bytes: *const u8, _len: u16) {}
 
 impl Memory for XskMemory {
-    fn copy_from(&mut self, dst: &mut Frame, from: &Self, src: &Frame) {
+    fn copy_from(&self, dst: &mut Frame, from: &Self, src: &Frame) {
         assert_eq!((dst.umem(), src.umem()), (self.id, from.id), "a frame of another UMEM");
         // Chunks of all UMEMs of a bond have one size; in a smaller one the frame would be cut.
         let len = src.len().min(self.room());

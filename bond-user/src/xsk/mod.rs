@@ -6,6 +6,7 @@
 mod error;
 mod frame;
 mod frames;
+mod lent;
 mod memory;
 mod options;
 mod probe;
@@ -15,7 +16,8 @@ mod socket;
 pub use error::XskError;
 pub use frame::{Desc, Frame, UmemId};
 pub use frames::{Census, Frames, PortId, Reclaimed};
+pub use lent::Lent;
 pub use memory::{Geometry, UmemHandle, XskMemory};
 pub use options::{SocketStats, StatsHandle};
 pub use probe::{Features, probe};
-pub use socket::{BindMode, XskRings};
+pub use socket::{BindMode, XskRings, XskRx, XskTx};

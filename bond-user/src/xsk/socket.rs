@@ -15,11 +15,11 @@ use super::frame::Desc;
 use super::memory::{Geometry, UmemHandle, XskMemory};
 use super::options::{self, StatsHandle};
 use super::rings::{ConsumerRing, ProducerRing};
-use crate::poller::{BATCH, Kick, Rings};
+use crate::poller::{BATCH, Kick, Rings, RxRings, TxRings};
 
 /// Most descriptors moved at once.
 #[expect(clippy::cast_possible_truncation, reason = "a batch is small")]
-const DESCS: u32 = BATCH as u32;
+pub(super) const DESCS: u32 = BATCH as u32;
 
 /// How frames get between driver and UMEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,16 +56,32 @@ impl fmt::Display for BindMode {
 }
 
 /// The rings of one AF_XDP socket. Dropping them closes it, which may block: no worker does so.
+#[derive(Debug)]
 pub struct XskRings {
+    rx: XskRx,
+    tx: XskTx,
+}
+
+/// Rx and fill ring of a socket.
+pub struct XskRx {
     rx: ConsumerRing<libc::xdp_desc>,
-    tx: ProducerRing<libc::xdp_desc>,
     fill: ProducerRing<u64>,
+    mode: BindMode,
+    /// The socket.
+    fd: RawFd,
+    /// Keep it open: these two and the [`XskTx`]'s must all go before it closes.
+    _xsk: (RxQueue, FillQueue),
+}
+
+/// Tx and completion ring of a socket.
+pub struct XskTx {
+    tx: ProducerRing<libc::xdp_desc>,
     completion: ConsumerRing<u64>,
     mode: BindMode,
     /// The socket.
     fd: RawFd,
-    /// Keep it open: all of them must go before it closes.
-    _xsk: (TxQueue, RxQueue, FillQueue, CompQueue),
+    /// Keep it open.
+    _xsk: (TxQueue, CompQueue),
 }
 
 impl XskRings {
@@ -120,16 +136,21 @@ impl XskRings {
         fd: RawFd,
         geometry: Geometry,
         mode: BindMode,
-        xsk: (TxQueue, RxQueue, FillQueue, CompQueue),
+        (tx_queue, rx_queue, fill_queue, comp_queue): (TxQueue, RxQueue, FillQueue, CompQueue),
     ) -> io::Result<Self> {
         let Geometry { rx_ring, tx_ring, .. } = geometry;
         let [rx, tx, fill, completion] = options::map_offsets(fd)?;
-        // SAFETY: `xsk` keeps the descriptor open.
+        // SAFETY: the queues keep the descriptor open.
         let socket = unsafe { BorrowedFd::borrow_raw(fd) };
-        Ok(Self {
+        let rx = XskRx {
             rx: ConsumerRing::map(socket, libc::XDP_PGOFF_RX_RING.cast_unsigned(), rx, rx_ring)?,
-            tx: ProducerRing::map(socket, libc::XDP_PGOFF_TX_RING.cast_unsigned(), tx, tx_ring)?,
             fill: ProducerRing::map(socket, libc::XDP_UMEM_PGOFF_FILL_RING, fill, rx_ring)?,
+            mode,
+            fd,
+            _xsk: (rx_queue, fill_queue),
+        };
+        let tx = XskTx {
+            tx: ProducerRing::map(socket, libc::XDP_PGOFF_TX_RING.cast_unsigned(), tx, tx_ring)?,
             completion: ConsumerRing::map(
                 socket,
                 libc::XDP_UMEM_PGOFF_COMPLETION_RING,
@@ -138,36 +159,49 @@ impl XskRings {
             )?,
             mode,
             fd,
-            _xsk: xsk,
-        })
+            _xsk: (tx_queue, comp_queue),
+        };
+        Ok(Self { rx, tx })
     }
 
     /// The mode in force, as `XDP_OPTIONS` told.
     #[must_use]
     pub fn mode(&self) -> BindMode {
-        self.mode
+        self.rx.mode
     }
 
     /// For statistics and the XSKMAP.
     #[must_use]
     pub fn stats(&self) -> StatsHandle {
-        StatsHandle(self.fd)
+        StatsHandle(self.rx.fd)
     }
 }
 
-impl AsFd for XskRings {
+impl AsFd for XskRx {
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the socket stays open as long as `self._xsk` lives, which the borrow guarantees.
         unsafe { BorrowedFd::borrow_raw(self.fd) }
     }
 }
 
-impl fmt::Debug for XskRings {
+impl AsFd for XskTx {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: as for `XskRx`.
+        unsafe { BorrowedFd::borrow_raw(self.fd) }
+    }
+}
+
+impl fmt::Debug for XskRx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("XskRings")
-            .field("fd", &self.fd)
-            .field("mode", &self.mode)
-            .finish_non_exhaustive()
+        let Self { fd, mode, .. } = self;
+        f.debug_struct("XskRx").field("fd", fd).field("mode", mode).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for XskTx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fd, mode, .. } = self;
+        f.debug_struct("XskTx").field("fd", fd).field("mode", mode).finish_non_exhaustive()
     }
 }
 
@@ -178,10 +212,37 @@ fn batch(max: usize) -> u32 {
 
 impl Rings for XskRings {
     type Memory = XskMemory;
+    type Rx = XskRx;
+    type Tx = XskTx;
 
-    fn receive(&mut self, memory: &mut XskMemory, max: usize, mut out: impl FnMut(Desc)) {
+    fn split(self) -> (XskRx, XskTx) {
+        (self.rx, self.tx)
+    }
+}
+
+impl RxRings for XskRx {
+    type Memory = XskMemory;
+
+    fn receive(&mut self, memory: &XskMemory, max: usize, mut out: impl FnMut(Desc)) {
         self.rx.take(batch(max), |desc| out(memory.locate(desc.addr, desc.len)));
     }
+
+    unsafe fn fill(&mut self, memory: &XskMemory, descs: impl Iterator<Item = Desc>) -> usize {
+        self.fill.put(DESCS, descs.map(|desc| memory.addr(desc))) as usize
+    }
+
+    fn wake_fill(&mut self) {
+        // In copy mode the kernel never asks (the flag is the drivers': `xsk_set_rx_need_wakeup`, net/xdp/xsk.c), and to
+        // look costs a cache line that it writes to.
+        if self.mode == BindMode::ZeroCopy && self.fill.needs_wakeup() {
+            // What it answers concerns receiving only, and a netdev that is down receives nothing.
+            let _ = rustix::net::recv(self.as_fd(), &mut [0u8; 0][..], RecvFlags::DONTWAIT);
+        }
+    }
+}
+
+impl TxRings for XskTx {
+    type Memory = XskMemory;
 
     unsafe fn transmit(&mut self, memory: &XskMemory, descs: impl Iterator<Item = Desc>) -> usize {
         let copy = self.mode == BindMode::Copy;
@@ -192,10 +253,6 @@ impl Rings for XskRings {
             libc::xdp_desc { addr: memory.addr(desc), len: u32::from(desc.len), options: 0 }
         });
         self.tx.put(DESCS, descs) as usize
-    }
-
-    unsafe fn fill(&mut self, memory: &XskMemory, descs: impl Iterator<Item = Desc>) -> usize {
-        self.fill.put(DESCS, descs.map(|desc| memory.addr(desc))) as usize
     }
 
     fn complete(&mut self, memory: &XskMemory, mut out: impl FnMut(Desc)) -> usize {
@@ -214,15 +271,6 @@ impl Rings for XskRings {
             Err(Errno::NETDOWN | Errno::NXIO) => Kick::Down,
             // The man page knows no other error of a zero-length send; the frames stay on the ring.
             Ok(_) | Err(_) => Kick::Done,
-        }
-    }
-
-    fn wake_fill(&mut self) {
-        // In copy mode the kernel never asks (the flag is the drivers': `xsk_set_rx_need_wakeup`, net/xdp/xsk.c), and to
-        // look costs a cache line that it writes to.
-        if self.mode == BindMode::ZeroCopy && self.fill.needs_wakeup() {
-            // What it answers concerns receiving only, and a netdev that is down receives nothing.
-            let _ = rustix::net::recv(self.as_fd(), &mut [0u8; 0][..], RecvFlags::DONTWAIT);
         }
     }
 }
