@@ -56,6 +56,16 @@ pub enum Poll {
     Busy,
 }
 
+/// Which threads a worker of our bond has.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// One.
+    RunToCompletion,
+    /// A poller and an egress.
+    Pipeline,
+}
+
 /// The name that options, views and reports give to a choice.
 macro_rules! name_as_serde {
     ($($choice:ty),+) => {$(
@@ -66,7 +76,7 @@ macro_rules! name_as_serde {
         }
     )+};
 }
-name_as_serde!(Mode, Xdp, Direction, Poll, System);
+name_as_serde!(Mode, Xdp, Direction, Poll, Layout, System);
 
 /// What to set up.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -75,14 +85,16 @@ pub struct Spec {
     pub mode: Mode,
     pub xdp: Xdp,
     pub poll: Poll,
+    pub layout: Layout,
     pub slaves: u8,
 }
 
 impl Spec {
-    /// Two slaves, native XDP, adaptive polling.
+    /// Two slaves, native XDP, adaptive polling, run to completion.
     #[must_use]
     pub const fn new(system: System, mode: Mode) -> Self {
-        Self { system, mode, xdp: Xdp::Native, poll: Poll::Adaptive, slaves: 2 }
+        let (xdp, poll, layout) = (Xdp::Native, Poll::Adaptive, Layout::RunToCompletion);
+        Self { system, mode, xdp, poll, layout, slaves: 2 }
     }
 
     /// Native XDP and two slaves.
@@ -94,10 +106,13 @@ impl Spec {
 
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { system, mode, xdp, poll, slaves } = self;
+        let Self { system, mode, xdp, poll, layout, slaves } = self;
         write!(f, "{system} {mode} {xdp}")?;
         if *poll == Poll::Busy {
             write!(f, " busy")?;
+        }
+        if *layout == Layout::Pipeline {
+            write!(f, " pipeline")?;
         }
         if *slaves != 2 {
             write!(f, " {slaves} slave")?;

@@ -25,3 +25,5 @@ pub mod window;
 pub const GENERATOR_CPU: usize = 0;
 /// The device under test, what it sends, and the softirqs of the sink.
 pub const DEVICE_CPU: usize = 1;
+/// The second thread of a device that takes two.
+pub const SECOND_CPU: usize = 2;

@@ -1,7 +1,7 @@
 //! Which devices are measured, and how thoroughly.
 
 use crate::{
-    device::{Mode, Poll, Spec, Xdp},
+    device::{Layout, Mode, Poll, Spec, Xdp},
     peers::{System, other_bond},
 };
 
@@ -54,6 +54,7 @@ impl Plan {
             specs.iter().filter(generic).map(|spec| Spec { xdp: Xdp::Generic, ..*spec }).collect();
         for mode in Mode::ALL {
             more.push(Spec { poll: Poll::Busy, ..Spec::new(System::Bond, mode) });
+            more.push(Spec { layout: Layout::Pipeline, ..Spec::new(System::Bond, mode) });
             more.push(Spec { slaves: 1, ..Spec::new(System::Bond, mode) });
         }
         specs.append(&mut more);

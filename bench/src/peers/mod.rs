@@ -7,7 +7,7 @@ mod ours;
 mod ovs;
 mod redirect;
 
-use std::{env, path::PathBuf};
+use std::{env, num::NonZero, path::PathBuf, thread};
 
 use anyhow::{Context as _, Result};
 use bond_tests::binary;
@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::bare::READY;
 use crate::{
-    device::{Mode, Running, Spec},
+    SECOND_CPU,
+    device::{Layout, Mode, Running, Spec},
     rig::Rig,
 };
 
@@ -109,6 +110,10 @@ pub fn other_bond() -> Option<PathBuf> {
 /// What this machine lacks for `spec`.
 #[must_use]
 pub fn lacks(spec: &Spec) -> Option<String> {
+    let cpus = thread::available_parallelism().map_or(1, NonZero::get);
+    if spec.layout == Layout::Pipeline && cpus <= SECOND_CPU {
+        return Some(format!("it takes two CPUs beside the generator's, and there are {cpus}"));
+    }
     let program = match spec.system {
         System::DpdkAfXdp | System::DpdkAfPacket => dpdk::PROGRAM,
         System::OvsAfxdp => ovs::PROGRAM,

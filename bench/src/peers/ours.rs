@@ -6,8 +6,8 @@ use anyhow::Result;
 use bond_tests::{Port, State, bond, wait_until};
 
 use crate::{
-    DEVICE_CPU,
-    device::{Mode, Running, Spec, Xdp},
+    DEVICE_CPU, SECOND_CPU,
+    device::{Layout, Mode, Running, Spec, Xdp},
     process::Process,
     rig::{self, Rig},
 };
@@ -20,7 +20,12 @@ pub(super) fn start(rig: &Rig, spec: &Spec, binary: &Path) -> Result<Running> {
     let mut command = rig.host.command(binary);
     command.args(["run", "bond0", "--iface", &slaves.join(","), "--mode", &spec.mode.to_string()]);
     command.args(["--xdp-mode", &spec.xdp.to_string(), "--poll", &spec.poll.to_string()]);
-    command.args(["--cores", &DEVICE_CPU.to_string()]);
+    let second = match spec.layout {
+        Layout::RunToCompletion => String::new(),
+        Layout::Pipeline => format!(",{SECOND_CPU}"),
+    };
+    command.args(["--layout", &spec.layout.to_string()]);
+    command.args(["--cores", &format!("{DEVICE_CPU}{second}")]);
     if spec.mode == Mode::ActiveBackup {
         command.args(["--primary", slaves[0]]);
     }

@@ -282,6 +282,7 @@ A device:
 | `mode` | string | `balance-rr` or `active-backup`; the latter of what is no bond, and forwards to one port |
 | `xdp` | string | where XDP programs were asked to run: `native` or `generic` |
 | `poll` | string | how our bond waits for frames: `adaptive` or `busy` |
+| `layout` | string | threads of a worker of our bond: one (`run-to-completion`) or two (`pipeline`) |
 | `slaves` | number | slaves of the bond |
 
 The names of measurements:

@@ -10,7 +10,7 @@ use super::canvas::{
     place, rows,
 };
 use crate::{
-    device::{Direction, Poll, Xdp},
+    device::{Direction, Spec, Xdp},
     peers::System,
     report::{Measurement, Name, Report, unit},
 };
@@ -34,7 +34,7 @@ impl fmt::Display for Length {
 pub(super) fn chart(report: &Report, xdp: Xdp) -> Result<Option<String>> {
     let shown = |one: &&Measurement| {
         let spec = one.spec;
-        one.name == Name::Rate && (spec.xdp, spec.poll, spec.slaves) == (xdp, Poll::Adaptive, 2)
+        one.name == Name::Rate && spec == Spec { xdp, ..Spec::new(spec.system, spec.mode) }
     };
     let measured: Vec<_> = report.measurements.iter().filter(shown).collect();
     let Some(limit) = limit(&measured) else { return Ok(None) };
