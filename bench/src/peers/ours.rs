@@ -20,12 +20,14 @@ pub(super) fn start(rig: &Rig, spec: &Spec, binary: &Path) -> Result<Running> {
     let mut command = rig.host.command(binary);
     command.args(["run", "bond0", "--iface", &slaves.join(","), "--mode", &spec.mode.to_string()]);
     command.args(["--xdp-mode", &spec.xdp.to_string(), "--poll", &spec.poll.to_string()]);
-    let second = match spec.layout {
-        Layout::RunToCompletion => String::new(),
-        Layout::Pipeline => format!(",{SECOND_CPU}"),
+    let cores = match spec.layout {
+        Layout::RunToCompletion => DEVICE_CPU.to_string(),
+        Layout::Pipeline => format!("{DEVICE_CPU},{SECOND_CPU}"),
     };
-    command.args(["--layout", &spec.layout.to_string()]);
-    command.args(["--cores", &format!("{DEVICE_CPU}{second}")]);
+    command.args(["--cores", &cores]);
+    if spec.layout == Layout::Pipeline {
+        command.args(["--layout", "pipeline"]);
+    }
     if spec.mode == Mode::ActiveBackup {
         command.args(["--primary", slaves[0]]);
     }
