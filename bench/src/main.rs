@@ -42,6 +42,9 @@ struct Options {
     /// Readings of each quantity
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
+    /// Pulled cables under each load
+    #[arg(long, value_name = "N")]
+    pulls: Option<usize>,
     /// Bytes of a frame, without the FCS
     #[arg(long, value_name = "BYTES", value_delimiter = ',')]
     lengths: Vec<usize>,
@@ -76,7 +79,10 @@ impl Options {
     fn plan(&self) -> Plan {
         let mut plan = if self.quick { Plan::quick() } else { Plan::full() };
         if let Some(rounds) = self.rounds {
-            (plan.rounds, plan.pulls) = (rounds, rounds);
+            plan.rounds = rounds;
+        }
+        if let Some(pulls) = self.pulls {
+            plan.pulls = pulls;
         }
         if !self.lengths.is_empty() {
             plan.lengths.clone_from(&self.lengths);

@@ -35,6 +35,8 @@ fn one_round_of_everything_but_the_peers() {
         "--no-peers",
         "--rounds",
         "1",
+        "--pulls",
+        "1",
         "--lengths",
         "64,1514",
         "--only",

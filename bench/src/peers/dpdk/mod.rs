@@ -21,10 +21,6 @@ const SHIM: &str = include_str!("shim.c");
 const LIMIT: Duration = Duration::from_secs(30);
 /// Memory of one testpmd; 32,768 buffers take a third of it.
 const MEGABYTES: usize = 256;
-/// Longest MTU of a cable at which the kernel still lets the other end run an XDP program in its driver.
-const MTU: u32 = 1500;
-/// An MTU at which it does not (`veth_xdp_set`, drivers/net/veth.c): net_af_xdp then takes the generic hook.
-const TOO_LONG: u32 = 9000;
 
 pub(super) fn start(rig: &Rig, spec: &Spec) -> Result<Running> {
     let cable = rig.host_cable()?;
@@ -34,15 +30,16 @@ pub(super) fn start(rig: &Rig, spec: &Spec) -> Result<Running> {
     if !over_xdp {
         [&cable.far].into_iter().chain(slaves.iter().copied()).try_for_each(rig::take_redirects)?;
     }
-    if spec.xdp == Xdp::Generic {
-        set_mtu(rig, TOO_LONG)?;
-    }
     let commands = directory.path().join("commands");
     fs::write(&commands, script(spec, slaves.len()))?;
 
     let pages = HugePages::reserve(MEGABYTES)?;
     let mut command = rig.host.command(PROGRAM);
     command.env("LD_PRELOAD", shim(directory.path())?);
+    if spec.xdp == Xdp::Generic {
+        // What the slaves' names begin with.
+        command.env("GENERIC_XDP", "s");
+    }
     command.args(["-l", &format!("{GENERATOR_CPU},{DEVICE_CPU}")]);
     command.args(["--main-lcore", &GENERATOR_CPU.to_string()]);
     command.args(["--in-memory", "--no-pci", "--no-telemetry", "-m", &MEGABYTES.to_string()]);
@@ -63,7 +60,6 @@ pub(super) fn start(rig: &Rig, spec: &Spec) -> Result<Running> {
     let sockets = if over_xdp { "copy sockets" } else { "packet sockets" };
     let hook = if over_xdp { attached(slaves[0])? } else { "no" };
     if spec.xdp == Xdp::Generic {
-        set_mtu(rig, MTU)?;
         slaves.into_iter().try_for_each(rig::take_redirects)?;
     }
     let memory = if pages.is_some() { "huge pages" } else { "no huge pages" };
@@ -126,10 +122,4 @@ fn attached(port: &Port) -> Result<&'static str> {
         Some(2) => Ok("generic"),
         other => anyhow::bail!("{} has no XDP program: mode {other:?}", port.name),
     }
-}
-
-fn set_mtu(rig: &Rig, mtu: u32) -> Result<()> {
-    rig.wire_ends()
-        .iter()
-        .try_for_each(|port| rig.wire.ip(&format!("link set {} mtu {mtu}", port.name)).map(drop))
 }
