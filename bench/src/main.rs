@@ -159,8 +159,8 @@ fn measure(options: &Options, plan: &Plan, bench: &mut Bench) -> Result<Vec<Meas
         out.extend(parts::profile(bench)?);
     }
     if options.wants(Part::Latency) {
-        for direction in both {
-            let measured = parts::latency(bench, direction, &out, &plan.loads)?;
+        for direction in plan.latency {
+            let measured = parts::latency(bench, *direction, &out, &plan.loads)?;
             out.extend(measured);
         }
     }

@@ -1,7 +1,7 @@
 //! Which devices are measured, and how thoroughly.
 
 use crate::{
-    device::{Layout, Mode, Poll, Spec, Xdp},
+    device::{Direction, Layout, Mode, Poll, Spec, Xdp},
     peers::{System, other_bond},
 };
 
@@ -12,6 +12,8 @@ pub struct Plan {
     pub rounds: usize,
     /// Bytes of a frame, without the FCS.
     pub lengths: Vec<usize>,
+    /// The ways for which the latency is taken.
+    pub latency: &'static [Direction],
     /// Of a device's rate, for the latency.
     pub loads: Vec<f64>,
     /// While cables are pulled.
@@ -38,6 +40,7 @@ impl Plan {
             specs: native().into_iter().filter(|spec| spec.system.is_contender()).collect(),
             rounds: 5,
             lengths: vec![64, 1514],
+            latency: &[Direction::HostToWire],
             loads: Vec::new(),
             pull_loads: vec![PullLoad::Rate(10_000)],
             pulls: 10,
@@ -62,6 +65,7 @@ impl Plan {
             specs,
             rounds: 9,
             lengths: vec![64, 512, 1514],
+            latency: &[Direction::HostToWire, Direction::WireToHost],
             loads: vec![0.1, 0.5, 0.9],
             pull_loads: vec![PullLoad::Rate(1_000), PullLoad::Rate(10_000), PullLoad::Part(0.5)],
             pulls: 50,

@@ -32,10 +32,14 @@ int xsk_socket__create(void *xsk, const char *ifname, uint32_t queue, void *umem
 		       const struct xsk_socket_config *config)
 {
 	const uint32_t XDP_FLAGS_SKB_MODE = 1U << 1;
-	create *real = (create *)dlsym(RTLD_NEXT, "xsk_socket__create");
+	// DPDK loads its driver, and with it the library, where RTLD_NEXT does not look.
+	void *library = dlopen("libxdp.so.1", RTLD_LAZY);
+	create *real = library ? (create *)dlsym(library, "xsk_socket__create") : NULL;
 	const char *generic = getenv("GENERIC_XDP");
 	struct xsk_socket_config changed = *config;
 
+	if (!real)
+		return -ENOSYS;
 	if (generic && generic[0] == ifname[0])
 		changed.xdp_flags |= XDP_FLAGS_SKB_MODE;
 	return real(xsk, ifname, queue, umem, rx, tx, &changed);
