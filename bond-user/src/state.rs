@@ -39,6 +39,9 @@ pub struct BondState {
     pub poll: String,
     /// One a core; in the pipeline layout one a pair of cores.
     pub workers: Vec<WorkerState>,
+    /// How long frames gather before bond0 gives them to the host, in ns; 0 unless workers are overloaded.
+    #[serde(default)]
+    pub gro_flush_timeout: u64,
     /// Our end of the bond's veth pair.
     pub host: PortState,
     /// The slaves, in order.
@@ -70,6 +73,9 @@ pub struct ThreadState {
     pub turns: u64,
     /// Turns that moved no frame.
     pub idle_turns: u64,
+    /// Turns that found slaves receiving faster than it can forward.
+    #[serde(default)]
+    pub overloaded_turns: u64,
     /// Times it went to sleep.
     pub sleeps: u64,
 }

@@ -55,7 +55,11 @@ fn bond(out: &mut String, state: &BondState) -> fmt::Result {
         None => line(out, "Failovers", 0)?,
     }
     writeln!(out, "\nHost Interface: {} (our end: {})", state.ifname, state.host.ifname)?;
-    port(out, &state.host)
+    port(out, &state.host)?;
+    match state.gro_flush_timeout / 1000 {
+        0 => Ok(()),
+        us => line(out, "Overloaded", format!("frames gather for {us} us")),
+    }
 }
 
 fn failover(count: u64, last: &Failover) -> String {

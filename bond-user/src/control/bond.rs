@@ -13,7 +13,7 @@ use super::signals::Signals;
 use super::slot::{Slot, Sockets};
 use super::{BondError, view};
 use crate::config::BondConfig;
-use crate::egress::Host;
+use crate::egress::{Host, Moderation};
 use crate::mode::{self, Policy};
 use crate::netlink::{Event, Events, Link, Mac, Netlink};
 use crate::poller::{Alarm, Worker};
@@ -52,6 +52,8 @@ pub(super) struct Bond {
     /// Raised by workers whose slave refuses frames.
     pub(super) alarm: Arc<Alarm>,
     pub(super) doubt: Doubt,
+    /// `None` where frames for the host cannot be made to gather.
+    pub(super) moderation: Option<Moderation>,
     /// Not every slave has joined for the first time.
     pub(super) starting: bool,
 }
@@ -75,6 +77,7 @@ impl Bond {
             self.reopen_sockets()?;
             self.poll_carriers()?;
             self.settle();
+            self.moderate()?;
             if !self.starting {
                 self.take_back_slaves()?;
             }

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -16,7 +16,7 @@ use super::BondError;
 use super::slot::Attached;
 use crate::netlink::Netlink;
 use crate::poller::{SlavePort, Umem};
-use crate::port::{Binding, Bound, Candidate, PortError, PortSpec, Share, StateFile, Wanted};
+use crate::port::{Binding, Bound, Candidate, NapiFiles, PortError, PortSpec, Share, StateFile, Wanted};
 use crate::xsk::{UmemHandle, XskMemory, XskRings};
 
 /// What the thread works with; it comes back when the thread ends.
@@ -27,6 +27,8 @@ pub(super) struct Tools {
     pub(super) spec: PortSpec,
     /// The shared UMEM of each worker.
     pub(super) umems: Vec<UmemHandle>,
+    /// bond0's, where they can be had.
+    pub(super) napi: Option<NapiFiles>,
     pub(super) nl: Netlink,
     /// Tells what to put back.
     pub(super) state_file: StateFile,
@@ -71,6 +73,8 @@ pub(super) enum Job {
     Release(Box<Attached>),
     /// Closes sockets that no worker took.
     Discard(Vec<Share>),
+    /// Lets frames for the host gather; zero: no longer.
+    Gather(Duration),
     /// Unmaps a UMEM whose sockets are closed.
     Unmap(Umem<XskMemory>),
 }
@@ -161,6 +165,12 @@ fn work(mut tools: Tools, jobs: &Receiver<Job>, answers: &Sender<Answer>, bell: 
             }
             Job::Discard(shares) => {
                 drop(shares);
+                None
+            }
+            Job::Gather(period) => {
+                if let Some(Err(error)) = tools.napi.as_mut().map(|napi| napi.gather(period)) {
+                    tracing::warn!("cannot let frames for {} gather: {error}", tools.bond);
+                }
                 None
             }
             Job::Unmap(umem) => {

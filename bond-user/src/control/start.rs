@@ -11,11 +11,11 @@ use super::privileges;
 use super::signals::Signals;
 use super::slot::Slot;
 use crate::config::{BindChoice, BondConfig, XdpChoice};
-use crate::egress::{Host, HostShare, HostSpec};
+use crate::egress::{Host, HostShare, HostSpec, Moderation};
 use crate::mode::Policy;
 use crate::netlink::{Events, Netlink};
 use crate::poller::{Alarm, Layout, Worker, WorkerSpec};
-use crate::port::{Candidate, PortError, PortSpec, RunLock, StateFile};
+use crate::port::{Candidate, NapiFiles, PortError, PortSpec, RunLock, StateFile};
 use crate::snapshot::SnapshotCell;
 use crate::state::Failovers;
 use crate::watch::Doubt;
@@ -207,8 +207,13 @@ impl Plan {
         let alarm = Arc::new(Alarm::new().map_err(BondError::io("cannot make an eventfd"))?);
         let workers = self.spawn(shares, &published, &alarm)?;
         host.open_gates()?;
-        let tools =
-            Tools { bond: self.config.name.clone(), spec: self.spec, umems, nl, state_file };
+        let bond = self.config.name.clone();
+        let napi = NapiFiles::open(&bond).inspect_err(|error| {
+            tracing::info!("frames for {bond} never gather, whatever the load: {error}");
+        });
+        let napi = napi.ok();
+        let moderation = napi.is_some().then(Moderation::default);
+        let tools = Tools { bond, spec: self.spec, umems, napi, nl, state_file };
         let bond = Bond {
             mac: self.mac(),
             mtu: self.candidates[0].link.mtu,
@@ -221,6 +226,7 @@ impl Plan {
             next_poll: Instant::now(),
             alarm,
             doubt: Doubt::default(),
+            moderation,
             starting: true,
             nl: Netlink::new().map_err(BondError::io("cannot open a netlink socket"))?,
             fitter: Fitter::spawn(tools).map_err(BondError::io("cannot start a thread"))?,

@@ -6,6 +6,7 @@ use bond_ebpf::layout::Verdict as XdpVerdict;
 
 use super::bond::Bond;
 use super::slot::Slot;
+use crate::egress::Moderation;
 use crate::mode::Mode;
 use crate::poller::{Counters, DropReason, Totals, Worker, WorkerCounters};
 use crate::port::{Program, XdpMode};
@@ -30,10 +31,16 @@ pub(super) fn state(bond: &Bond) -> BondState {
         layout: bond.config.layout.to_string(),
         poll: bond.config.poll.to_string(),
         workers: bond.workers.iter().enumerate().map(|(at, w)| worker(at, w)).collect(),
+        gro_flush_timeout: gather_ns(bond),
         host: host(bond),
         slaves: (0u8..).zip(&bond.slots).map(|(slot, state)| slave(bond, slot, state)).collect(),
         failovers: bond.failovers.clone(),
     }
+}
+
+fn gather_ns(bond: &Bond) -> u64 {
+    let period = bond.moderation.as_ref().map(Moderation::period).unwrap_or_default();
+    u64::try_from(period.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn worker(at: usize, worker: &Worker<XskRings>) -> WorkerState {
@@ -47,8 +54,14 @@ fn worker(at: usize, worker: &Worker<XskRings>) -> WorkerState {
 }
 
 fn thread((core, counters): (usize, &Arc<Counters>)) -> ThreadState {
-    let WorkerCounters { turns, idle_turns, sleeps } = &*counters.worker;
-    ThreadState { core, turns: turns.get(), idle_turns: idle_turns.get(), sleeps: sleeps.get() }
+    let WorkerCounters { turns, idle_turns, overloaded_turns, sleeps } = &*counters.worker;
+    ThreadState {
+        core,
+        turns: turns.get(),
+        idle_turns: idle_turns.get(),
+        overloaded_turns: overloaded_turns.get(),
+        sleeps: sleeps.get(),
+    }
 }
 
 fn umem(census: Census) -> UmemState {

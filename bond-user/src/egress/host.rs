@@ -7,7 +7,9 @@ use rustix::io::Errno;
 use crate::config::{HOST_SUFFIX, XdpChoice};
 use crate::netlink::{Mac, Netlink, VethSpec};
 use crate::poller::{Queue, Umem};
-use crate::port::{Bound, Ethtool, PortError, Program, SHARED_UMEM, UNFINISHED, disable_ipv6};
+use crate::port::{
+    Bound, Ethtool, GRO, PortError, Program, SHARED_UMEM, UNFINISHED, disable_ipv6,
+};
 use crate::xsk::{
     BindMode, Frames, Geometry, PortId, SocketStats, UmemHandle, XskMemory, XskRings,
 };
@@ -89,8 +91,10 @@ impl Host {
         // Frames must leave bond0 finished: whole checksums, one frame a buffer.
         let ethtool = Ethtool::new().map_err(|errno| offload_error(name, errno))?;
         let off = UNFINISHED.iter().map(|feature| ((*feature).to_owned(), false)).collect();
-        for end in [name, &self.port_name] {
-            ethtool.set_offloads(end, &off).map_err(|errno| offload_error(end, errno))?;
+        // Frames that gathered reach the host in few pieces.
+        let merge = [(GRO.to_owned(), true)].into();
+        for (end, offloads) in [(name, &off), (&*self.port_name, &off), (name, &merge)] {
+            ethtool.set_offloads(end, offloads).map_err(|errno| offload_error(end, errno))?;
         }
         // Our end must not send router solicitations of its own to the host.
         disable_ipv6(&self.port_name)?;

@@ -135,6 +135,8 @@ pub struct WorkerCounters {
     pub turns: Count,
     /// Turns that moved no frame.
     pub idle_turns: Count,
+    /// Turns that found more on a slave's queue than a burst can leave there.
+    pub overloaded_turns: Count,
     /// Idle polls that put the thread to sleep.
     pub sleeps: Count,
 }

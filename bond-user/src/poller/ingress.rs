@@ -110,24 +110,26 @@ impl<R: Rings> Ingress<R> {
         mut full: impl FnMut(&mut Umems<R::Memory>),
     ) -> usize {
         let Self { umems, slaves, counters, to_host, .. } = self;
-        let mut received = 0;
+        let (mut received, mut overloaded) = (0, false);
         for (slot, queues) in slaves.iter_mut() {
             for queue in queues {
                 if to_host.free() < BATCH {
                     full(umems);
                 }
-                let counters = counters.port(queue.port());
+                let port = counters.port(queue.port());
                 let mut batch = Batch::new();
-                queue.receive(umems.umem(queue.umem()), to_host.free(), &mut batch, counters);
+                queue.receive(umems.umem(queue.umem()), to_host.free(), &mut batch, port);
                 received += batch.len();
+                overloaded |= queue.is_overloaded();
                 // The XDP program filters too; frames it had let through before a failover end here.
                 if snapshot.receive.contains(slot) {
                     to_host.push_from(&mut batch);
                 }
-                counters.drop(DropReason::InactiveSlave, batch.len());
+                port.drop(DropReason::InactiveSlave, batch.len());
                 batch.drain(..).for_each(|frame| umems.put(frame));
             }
         }
+        counters.worker.overloaded_turns.add(u64::from(overloaded));
         received
     }
 

@@ -143,10 +143,15 @@ impl<R: RxRings> RxQueue<R> {
         counters.rx_bytes.add(bytes);
     }
 
-    /// How many chunks the kernel is to have for receiving. What a burst can leave is worked off after as many frames
-    /// as the queue is deep; if there are full batches still, they come faster than they go.
+    /// Frames come faster than they are worked off. What a burst can leave is gone after as many frames as the queue is
+    /// deep; here there were full batches still.
+    pub(super) fn is_overloaded(&self) -> bool {
+        self.standing >= self.depth.fill
+    }
+
+    /// How many chunks the kernel is to have for receiving.
     fn fill_depth(&self) -> usize {
-        if self.standing < self.depth.fill { self.depth.fill } else { self.depth.overloaded }
+        if self.is_overloaded() { self.depth.overloaded } else { self.depth.fill }
     }
 
     /// Tops the fill ring up from the free list.

@@ -6,13 +6,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, openat};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+use rustix::fs::OFlags;
 
+use super::sysfs::{Sysfs, number};
 use crate::netlink::{Netlink, NetlinkError};
 use crate::watch::{CarrierCounts, CarrierGauge};
 
@@ -33,7 +30,7 @@ impl CarrierFiles {
     /// When the kernel does not say what it counted.
     pub fn open(nl: &mut Netlink, ifindex: u32) -> Result<Option<Self>, NetlinkError> {
         // Where /sys is, it may be that of another network namespace, and a mount of our own takes CAP_SYS_ADMIN.
-        for sysfs in [own_sysfs(), open_dir("/sys")] {
+        for sysfs in [Sysfs::own(), Sysfs::mounted()] {
             let Some(link) = nl.link_by_index(ifindex)? else { return Ok(None) };
             let Some(files) = sysfs.and_then(|sysfs| CountFiles::open(&sysfs, &link.name)).ok()
             else {
@@ -74,12 +71,8 @@ struct CountFiles {
 }
 
 impl CountFiles {
-    fn open(sysfs: &OwnedFd, name: &str) -> io::Result<Self> {
-        let file = |what: &str| {
-            let path = Path::new("class/net").join(name).join(what);
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-            Ok::<_, io::Error>(File::from(openat(sysfs, path, flags, Mode::empty())?))
-        };
+    fn open(sysfs: &Sysfs, name: &str) -> io::Result<Self> {
+        let file = |what| sysfs.netdev_file(name, what, OFlags::RDONLY);
         Ok(Self {
             ifindex: number(&file("ifindex")?)?,
             up: file("carrier_up_count")?,
@@ -92,26 +85,6 @@ impl CountFiles {
         let down = number(&self.down)?;
         Ok(CarrierCounts { up: number(&self.up)?, down })
     }
-}
-
-/// The number in a sysfs file, which is read whole from its start each time.
-fn number(file: &File) -> io::Result<u32> {
-    let mut text = [0; 16];
-    let length = file.read_at(&mut text, 0)?;
-    let text = str::from_utf8(&text[..length]).map_err(io::Error::other)?;
-    text.trim_end().parse().map_err(io::Error::other)
-}
-
-/// sysfs of the calling thread's network namespace, mounted nowhere.
-fn own_sysfs() -> io::Result<OwnedFd> {
-    let context = fsopen("sysfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_create(&context)?;
-    let flags = MountAttrFlags::MOUNT_ATTR_RDONLY;
-    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)?)
-}
-
-fn open_dir(path: &str) -> io::Result<OwnedFd> {
-    Ok(File::open(path)?.into())
 }
 
 #[cfg(test)]

@@ -28,9 +28,11 @@ pub(crate) const UNFINISHED: &[&str] = &[
     "tx-vlan-hw-insert",
     "tx-vlan-stag-hw-insert",
 ];
+/// A veth with it has NAPI, which lets frames gather.
+pub(crate) const GRO: &str = "rx-gro";
 /// Whatever merges received frames into larger ones, which generic XDP would then see, or takes the VLAN tag off them.
 pub(crate) const RX_ALTERING: &[&str] =
-    &["rx-gro", "rx-gro-hw", "rx-lro", "rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
+    &[GRO, "rx-gro-hw", "rx-lro", "rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
 
 // linux/ethtool.h
 const ETHTOOL_GDRVINFO: u32 = 0x03;

@@ -5,17 +5,20 @@
 mod carrier;
 mod error;
 mod ethtool;
+mod napi;
 mod program;
 mod run_lock;
 mod settings;
 mod share;
 mod slave;
 mod state_file;
+mod sysfs;
 
 pub use carrier::CarrierFiles;
 pub use error::PortError;
 pub use ethtool::Ethtool;
-pub(crate) use ethtool::UNFINISHED;
+pub(crate) use ethtool::{GRO, UNFINISHED};
+pub use napi::NapiFiles;
 pub use program::{Program, ProgramFailure, XdpMode};
 pub use run_lock::RunLock;
 pub(crate) use settings::disable_ipv6;
