@@ -22,6 +22,9 @@ pub struct State {
     pub layout: String,
     pub poll: String,
     pub workers: Vec<Worker>,
+    /// In ns; builds of before it have none.
+    #[serde(default)]
+    pub gro_flush_timeout: u64,
     pub host: Host,
     pub slaves: Vec<Slave>,
     pub failovers: Failovers,

@@ -16,7 +16,9 @@ use super::BondError;
 use super::slot::Attached;
 use crate::netlink::Netlink;
 use crate::poller::{SlavePort, Umem};
-use crate::port::{Binding, Bound, Candidate, NapiFiles, PortError, PortSpec, Share, StateFile, Wanted};
+use crate::port::{
+    Binding, Bound, Candidate, NapiFiles, PortError, PortSpec, Share, StateFile, Wanted,
+};
 use crate::xsk::{UmemHandle, XskMemory, XskRings};
 
 /// What the thread works with; it comes back when the thread ends.

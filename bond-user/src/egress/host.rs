@@ -7,9 +7,7 @@ use rustix::io::Errno;
 use crate::config::{HOST_SUFFIX, XdpChoice};
 use crate::netlink::{Mac, Netlink, VethSpec};
 use crate::poller::{Queue, Umem};
-use crate::port::{
-    Bound, Ethtool, GRO, PortError, Program, SHARED_UMEM, UNFINISHED, disable_ipv6,
-};
+use crate::port::{Bound, Ethtool, GRO, PortError, Program, SHARED_UMEM, UNFINISHED, disable_ipv6};
 use crate::xsk::{
     BindMode, Frames, Geometry, PortId, SocketStats, UmemHandle, XskMemory, XskRings,
 };
