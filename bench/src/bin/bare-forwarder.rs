@@ -82,8 +82,8 @@ impl Forwarder {
 
     fn refill(&mut self, end: usize) {
         let end = &mut self.ends[end];
-        while end.filled < self.depth.overloaded {
-            let want = BATCH.min(self.depth.overloaded - end.filled);
+        while end.filled < self.depth.shallow {
+            let want = BATCH.min(self.depth.shallow - end.filled);
             let spare = self.free.iter().rev().copied().take(want);
             // SAFETY: the chunks are in `free` and nowhere else; those that the ring took leave it here.
             let taken = unsafe { end.rx.fill(&self.memory, spare) };

@@ -8,9 +8,13 @@ const LONGEST: Duration = Duration::from_micros(250);
 /// How long to look while gaps are longer than that: for the rest of a burst, and some.
 const SHORTEST: Duration = Duration::from_micros(30);
 
-/// How often a worker that waits awake lets others have its CPU. Nobody should have to wait for the end of its time
-/// slice, 3 ms, least of all the kernel's threads that take a link down.
-const YIELD: Duration = Duration::from_micros(120);
+/// How often a worker that waits awake lets others have its CPU: nobody should have to wait for the end of its time
+/// slice, 3 ms. The next frame pays for it, with caches that are cold.
+const YIELD: Duration = Duration::from_millis(1);
+/// The same while a link is in doubt: the kernel's threads that take it down may want this CPU.
+const YIELD_IN_DOUBT: Duration = Duration::from_micros(120);
+/// Yields of a doubt: some 12 ms, in which such a thread will have come.
+const DOUBT: u32 = 100;
 
 /// What to do until the next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +39,13 @@ pub(super) struct Idle {
     since: Option<Duration>,
     /// The last time that others could run.
     yielded: Duration,
+    /// Yields until the doubt is over.
+    doubt: u32,
 }
 
 impl Idle {
     pub(super) const fn new() -> Self {
-        Self { window: SHORTEST, since: None, yielded: Duration::ZERO }
+        Self { window: SHORTEST, since: None, yielded: Duration::ZERO, doubt: 0 }
     }
 
     /// A turn without a frame ended at `now`: what to do.
@@ -48,12 +54,18 @@ impl Idle {
         if now - since >= self.window {
             self.yielded = now;
             Rest::Sleep
-        } else if now - self.yielded >= YIELD {
+        } else if now - self.yielded >= if self.doubt > 0 { YIELD_IN_DOUBT } else { YIELD } {
             self.yielded = now;
+            self.doubt = self.doubt.saturating_sub(1);
             Rest::Yield
         } else {
             Rest::Look
         }
+    }
+
+    /// A slave refuses frames.
+    pub(super) const fn doubt(&mut self) {
+        self.doubt = DOUBT;
     }
 
     /// A turn with frames ended; `now` is asked for the time only if that says something new.
@@ -108,11 +120,29 @@ mod tests {
     #[test]
     fn others_can_run_while_it_looks() {
         let mut idle = Idle::new();
-        idle.window = LONGEST;
-        let rests: Vec<_> = (100..=350).map(|at| idle.nothing(us(at))).collect();
-        let of = |wanted| (0..).zip(&rests).filter(move |(_, rest)| **rest == wanted);
-        assert_eq!(of(Rest::Yield).map(|(at, _)| at).collect::<Vec<_>>(), [20, 140]);
-        assert_eq!(of(Rest::Sleep).map(|(at, _)| at).collect::<Vec<_>>(), [250]);
+        // A frame each 200 us, and when it yields meanwhile.
+        let mut yields = |from: u64, to, in_doubt: bool| {
+            if in_doubt {
+                idle.doubt();
+            }
+            let mut yields = Vec::new();
+            for at in from..to {
+                if at.is_multiple_of(200) {
+                    idle.moved(true, || us(at));
+                }
+                match idle.nothing(us(at)) {
+                    Rest::Look => {}
+                    Rest::Yield => yields.push(at),
+                    Rest::Sleep => assert!(at < 200, "frames come often enough"),
+                }
+            }
+            yields
+        };
+        assert_eq!(yields(0, 3000, false), [1199, 2199]);
+        assert_eq!(yields(3000, 3400, true), [3000, 3120, 3240, 3360]);
+        let doubtful: Vec<u64> = (0..96).map(|at| 3480 + at * 120).collect();
+        let after = [15_880, 16_880];
+        assert_eq!(yields(3400, 17_000, false), [&doubtful[..], &after[..]].concat());
     }
 
     #[test]

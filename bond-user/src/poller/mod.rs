@@ -8,6 +8,7 @@ mod alarm;
 mod command;
 mod counters;
 mod dataplane;
+mod depth;
 mod egress;
 mod idle;
 mod ingress;
@@ -34,10 +35,11 @@ pub use alarm::Alarm;
 pub use command::{Command, Reply};
 pub use counters::{Counters, DropReason, PortCounters, Totals, UmemGauge, WorkerCounters};
 pub use dataplane::Dataplane;
+pub use depth::Depth;
 pub use egress::Egress;
 pub use ingress::Ingress;
 pub use pipeline::{Poller, Sender};
-pub use queue::{Depth, Queue, RxQueue, SlavePort, TxQueue};
+pub use queue::{Queue, RxQueue, SlavePort, TxQueue};
 pub use worker::{Layout, Poll, Worker, WorkerCommand, WorkerReply, WorkerSpec};
 
 /// Frames that move together. 64 is NAPI's own budget: larger batches add latency, smaller ones wake-ups.

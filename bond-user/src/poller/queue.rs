@@ -1,6 +1,7 @@
 //! One queue of one port, in two halves: its rings, and the tokens that go in and out of them.
 
 use super::counters::{DropReason, PortCounters};
+use super::depth::{Depth, FillDepth};
 use super::{BATCH, Batch, Kick, Pool, Rings, RxRings, TxRings, TxUmem, Umem};
 use crate::xsk::{Frame, PortId, UmemId};
 
@@ -9,19 +10,6 @@ use crate::xsk::{Frame, PortId, UmemId};
 /// In copy mode the kernel sends at most 32 descriptors for one wake-up (`TX_BATCH_SIZE`, net/xdp/xsk.c)
 /// unless the socket's budget was raised; a full tx ring needs this many.
 const KICKS_MAX: usize = 32;
-
-/// How many chunks one queue may have with the kernel. A UMEM has enough for all its queues at once, so that none, its
-/// slave dead or not, keeps another one from sending or receiving.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Depth {
-    /// For receiving: the fill ring is kept at this, which bridges bursts, and stalls of the worker.
-    pub fill: usize,
-    /// The same while frames come faster than they are worked off. Then a deep queue saves none of them: it makes them
-    /// late, and spreads them over more memory than caches hold.
-    pub overloaded: usize,
-    /// For sending: from the tx ring to the completion ring. The two rings alone would let twice as many in.
-    pub tx: usize,
-}
 
 /// A queue of a port, with both halves.
 #[derive(Debug)]
@@ -38,7 +26,7 @@ impl<R: Rings> Queue<R> {
     pub fn new(rings: R, port: PortId, umem: UmemId, depth: Depth) -> Self {
         let (rx, tx) = rings.split();
         Self {
-            rx: RxQueue { rings: rx, port, umem, depth, filled: 0, standing: 0 },
+            rx: RxQueue { rings: rx, port, umem, depth: FillDepth::new(depth), filled: 0 },
             tx: TxQueue {
                 rings: tx,
                 port,
@@ -80,11 +68,9 @@ pub struct RxQueue<R> {
     rings: R,
     port: PortId,
     umem: UmemId,
-    depth: Depth,
+    depth: FillDepth,
     /// Chunks with the kernel for receiving on this queue.
     filled: usize,
-    /// Frames received in full batches since the queue was last found empty.
-    standing: usize,
 }
 
 impl<R: RxRings> RxQueue<R> {
@@ -117,7 +103,7 @@ impl<R: RxRings> RxQueue<R> {
         out: &mut Batch,
         counters: &PortCounters,
     ) {
-        let Umem { frames, memory } = umem;
+        let Umem { frames, memory } = &mut *umem;
         let mut bytes = 0;
         let before = out.len();
         let max = max.min(out.remaining_capacity());
@@ -133,30 +119,22 @@ impl<R: RxRings> RxQueue<R> {
         });
         let frames = out.len() - before;
         self.filled = self.filled.saturating_sub(frames);
-        match frames {
-            0 => self.standing = 0,
-            // As many as may be: there may be more.
-            frames if frames == max => self.standing = self.standing.saturating_add(frames),
-            _ => {}
-        }
         counters.rx_frames.add(frames as u64);
         counters.rx_bytes.add(bytes);
+        if self.depth.received(frames, max) {
+            // Not after these are sent: a burst does not wait.
+            self.refill(umem);
+        }
     }
 
-    /// Frames come faster than they are worked off. What a burst can leave is gone after as many frames as the queue is
-    /// deep; here there were full batches still.
+    /// Frames come faster than they are worked off.
     pub(super) fn is_overloaded(&self) -> bool {
-        self.standing >= self.depth.fill
-    }
-
-    /// How many chunks the kernel is to have for receiving.
-    fn fill_depth(&self) -> usize {
-        if self.is_overloaded() { self.depth.overloaded } else { self.depth.fill }
+        self.depth.is_overloaded()
     }
 
     /// Tops the fill ring up from the free list.
     pub(super) fn refill(&mut self, umem: &mut Umem<R::Memory>) {
-        let depth = self.fill_depth();
+        let depth = self.depth.chunks();
         while self.filled < depth {
             let want = BATCH.min(depth - self.filled);
             let descs = umem.frames.spare().take(want);

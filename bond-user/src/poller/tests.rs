@@ -22,7 +22,7 @@ struct Bench {
 }
 
 pub(super) fn queue(port: PortId, umem: UmemId) -> Queue<SoftNic> {
-    Queue::new(SoftNic::new(SLOTS), port, umem, Depth { fill: SLOTS, overloaded: SLOTS, tx: SLOTS })
+    Queue::new(SoftNic::new(SLOTS), port, umem, Depth { fill: SLOTS, shallow: SLOTS, tx: SLOTS })
 }
 
 pub(super) fn umem(id: UmemId) -> Umem<SoftMemory> {
@@ -129,7 +129,7 @@ fn active_backup_sends_all_on_the_active_slave_in_order() {
 
 #[test]
 fn an_overloaded_queue_is_shallow_until_it_is_empty() {
-    let depth = Depth { fill: SLOTS, overloaded: 64, tx: SLOTS };
+    let depth = Depth { fill: SLOTS, shallow: 64, tx: SLOTS };
     let host = Queue::new(SoftNic::new(SLOTS), PortId::HOST, 0, depth);
     let counters = Arc::new(Counters::default());
     let plane = Dataplane::new(host, umem(0), Arc::clone(&counters)).unwrap();

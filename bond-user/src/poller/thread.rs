@@ -167,6 +167,7 @@ fn run<T: Task>(
         life.turns.add(1);
         if task.take_doubt() {
             spec.alarm.raise();
+            idle.doubt();
         }
         if moved > 0 {
             idle.moved(std::mem::take(&mut slept), || start.elapsed());

@@ -22,10 +22,10 @@ const CHECKSUM: u32 = 4;
 /// Unit in which some NICs are told how much of a chunk they may fill: igb writes it to SRRCTL in KiB, rounded
 /// down, and silently splits a longer frame in two descriptors (drivers/net/ethernet/intel/igb/igb_main.c).
 const DRIVER_BUFFER_STEP: u32 = 1024;
-/// Chunks that an overloaded queue in copy mode has ready for receiving. All of them are in use in turn, and the kernel,
-/// which copies through a mapping of small pages (`xdp_umem_addr_map`, net/xdp/xdp_umem.c), is slower the more pages
-/// that are: with 2048 chunks a frame takes a fifth longer than with 512 or fewer.
-const OVERLOADED_FILL: u32 = 256;
+/// Chunks that a queue in copy mode has ready for receiving at least, and while it is overloaded. All of them are in use
+/// in turn, and the kernel, which copies through a mapping of small pages (`xdp_umem_addr_map`, net/xdp/xdp_umem.c), is
+/// slower the more pages that are: with 2048 chunks a frame takes a fifth longer than with 512 or fewer.
+const SHALLOW_FILL: u32 = 256;
 /// Shortest frame that is worth a prefetch: a shorter one is two cache lines or less.
 const PREFETCH_FROM: u16 = 256;
 
@@ -60,13 +60,13 @@ impl Geometry {
     /// How many chunks a queue in `mode` may have with the kernel.
     #[must_use]
     pub fn depth(&self, mode: BindMode) -> Depth {
-        let overloaded = match mode {
+        let shallow = match mode {
             // The driver keeps as many as its own ring has slots.
             BindMode::ZeroCopy => self.rx_ring,
-            BindMode::Copy => self.rx_ring.min(OVERLOADED_FILL),
+            BindMode::Copy => self.rx_ring.min(SHALLOW_FILL),
         };
-        let [fill, overloaded, tx] = [self.rx_ring, overloaded, self.tx_ring].map(|n| n as usize);
-        Depth { fill, overloaded, tx }
+        let [fill, shallow, tx] = [self.rx_ring, shallow, self.tx_ring].map(|n| n as usize);
+        Depth { fill, shallow, tx }
     }
 
     /// Chunks that `queues` queues need: all that they may have with the kernel, and frames on their way.
