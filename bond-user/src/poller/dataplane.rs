@@ -126,8 +126,9 @@ impl<R: Rings> Dataplane<R> {
         self.by_umem().for_each(|(id, census)| counters.publish_umem(id, census));
     }
 
-    pub(super) fn ingress(&self) -> &Ingress<R> {
-        &self.ingress
+    /// The receiving half, for a thread that goes to sleep.
+    pub(super) fn ingress(&mut self) -> &mut Ingress<R> {
+        &mut self.ingress
     }
 
     /// Both halves, for the kernel half of a software NIC.

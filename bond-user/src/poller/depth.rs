@@ -20,7 +20,7 @@ const STALL: usize = 4;
 const BURST: usize = 16;
 
 /// How many chunks the kernel is to have for receiving on one queue: enough for a stall at the rate of late, and all
-/// there may be at a burst. But while frames come faster than they are worked off, few: then a deep queue saves none of
+/// there may be at a burst, or while the worker sleeps. But while frames come faster than they are worked off, few: then a deep queue saves none of
 /// them, it makes them late.
 #[derive(Debug)]
 pub(super) struct FillDepth {
@@ -63,6 +63,11 @@ impl FillDepth {
             (self.turns, self.frames, self.burst) = (0, 0, false);
         }
         began
+    }
+
+    /// The worker goes to sleep: what comes until it has woken up may be a burst.
+    pub(super) fn deepen(&mut self) {
+        self.chunks = self.depth.fill;
     }
 
     /// Frames come faster than they are worked off. What a burst can leave is gone after as many frames as the queue is
@@ -114,6 +119,18 @@ mod tests {
             depth.received(0, 64);
         }
         assert_eq!(depth.chunks(), 2048, "a burst was in this window");
+        window(&mut depth, WINDOW);
+        assert_eq!(depth.chunks(), 256);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "half a million turns")]
+    fn a_sleeper_has_all() {
+        let mut depth = FillDepth::new(DEPTH);
+        window(&mut depth, WINDOW);
+        depth.deepen();
+        assert_eq!((depth.received(64, 65), depth.chunks()), (false, 2048), "there were enough");
+        window(&mut depth, WINDOW);
         window(&mut depth, WINDOW);
         assert_eq!(depth.chunks(), 256);
     }

@@ -96,9 +96,18 @@ impl<R: Rings> Ingress<R> {
     }
 
     pub(super) fn refill(&mut self) {
+        self.each_queue(RxQueue::refill);
+    }
+
+    /// Before the thread sleeps: see [`RxQueue::deepen`].
+    pub(super) fn deepen(&mut self) {
+        self.each_queue(RxQueue::deepen);
+    }
+
+    fn each_queue(&mut self, act: impl Fn(&mut RxQueue<R::Rx>, &mut Umem<R::Memory>)) {
         let Self { umems, host, slaves, .. } = self;
         for queue in std::iter::once(host).chain(slaves.values_mut().flatten()) {
-            queue.refill(umems.umem(queue.umem()));
+            act(queue, umems.umem(queue.umem()));
         }
     }
 

@@ -204,8 +204,9 @@ impl<R: Rings> Poller<R> {
         (self.ingress.reclaim(slot), self.ingress.remove_umem(own))
     }
 
-    pub(super) fn ingress(&self) -> &Ingress<R> {
-        &self.ingress
+    /// The receiving half, for a thread that goes to sleep.
+    pub(super) fn ingress(&mut self) -> &mut Ingress<R> {
+        &mut self.ingress
     }
 
     /// The half, for the kernel half of a software NIC.

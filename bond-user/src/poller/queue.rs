@@ -132,6 +132,12 @@ impl<R: RxRings> RxQueue<R> {
         self.depth.is_overloaded()
     }
 
+    /// Before the worker sleeps: lets the kernel have all the chunks that there may be.
+    pub(super) fn deepen(&mut self, umem: &mut Umem<R::Memory>) {
+        self.depth.deepen();
+        self.refill(umem);
+    }
+
     /// Tops the fill ring up from the free list.
     pub(super) fn refill(&mut self, umem: &mut Umem<R::Memory>) {
         let depth = self.depth.chunks();

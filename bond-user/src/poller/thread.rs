@@ -322,15 +322,16 @@ impl<R: Rings> Task for Sender<R> {
     }
 }
 
-/// Waits for a frame on any queue, for the bell, or for `longest`.
+/// Waits for a frame on any queue, for the bell, or for `longest`. What comes meanwhile finds full fill rings.
 ///
 /// Not by epoll: a socket in an epoll set has a waiter at all times, and the kernel wakes the waiters of a copy-mode
 /// socket for every frame it has sent (`sock_wfree`, net/core/sock.c).
 fn sleep_receiving<R: Rings<Rx: AsFd>>(
-    ingress: &Ingress<R>,
+    ingress: &mut Ingress<R>,
     bell: &Bell,
     longest: &Timespec,
 ) -> io::Result<()> {
+    ingress.deepen();
     let mut descriptors = ArrayVec::<_, DESCRIPTORS>::new();
     descriptors.push(PollFd::new(bell, PollFlags::IN));
     descriptors.extend(ingress.queues().map(|queue| PollFd::new(queue.rings(), PollFlags::IN)));
