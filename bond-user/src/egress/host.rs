@@ -1,5 +1,7 @@
 //! The host face: bond0, a veth pair made by us. The host uses one end as any NIC; ours is a port.
 
+use std::collections::BTreeMap;
+
 use bond_ebpf::layout::programs;
 
 use rustix::io::Errno;
@@ -88,10 +90,12 @@ impl Host {
     ) -> Result<Vec<HostShare>, PortError> {
         // Frames must leave bond0 finished: whole checksums, one frame a buffer.
         let ethtool = Ethtool::new().map_err(|errno| offload_error(name, errno))?;
-        let off = UNFINISHED.iter().map(|feature| ((*feature).to_owned(), false)).collect();
-        // Frames that gathered reach the host in few pieces.
-        let merge = [(GRO.to_owned(), true)].into();
-        for (end, offloads) in [(name, &off), (&*self.port_name, &off), (name, &merge)] {
+        let off: BTreeMap<_, _> =
+            UNFINISHED.iter().map(|feature| ((*feature).to_owned(), false)).collect();
+        // What the host gets may be merged: frames that gathered reach it in few pieces.
+        let mut host = off.clone();
+        host.insert(GRO.to_owned(), true);
+        for (end, offloads) in [(name, &host), (&*self.port_name, &off)] {
             ethtool.set_offloads(end, offloads).map_err(|errno| offload_error(end, errno))?;
         }
         // Our end must not send router solicitations of its own to the host.
