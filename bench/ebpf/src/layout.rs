@@ -105,10 +105,11 @@ impl Place {
     pub const COUNT: u32 = 3;
 }
 
-/// Buckets an octave of latency is divided into: a reading is at most 1/32 off.
-const STEPS: u32 = 32;
+/// Buckets an octave of latency is divided into: a reading is at most 1/256 off.
+const STEPS: u32 = 1 << STEP_BITS;
+const STEP_BITS: u32 = 7;
 /// Entries of `LATENCY`: enough for a second.
-pub const BUCKETS: u32 = STEPS * 26;
+pub const BUCKETS: u32 = STEPS * (31 - STEP_BITS);
 
 /// The entry of `LATENCY` for a latency in ns.
 #[inline(always)]
@@ -129,7 +130,7 @@ pub const fn bucket(ns: u64) -> u32 {
         }
         half /= 2;
     }
-    (top - 4) * STEPS + ((ns >> (top - 5)) & (STEPS - 1))
+    (top - STEP_BITS + 1) * STEPS + ((ns >> (top - STEP_BITS)) & (STEPS - 1))
 }
 
 /// The lowest latency of an entry, in ns.

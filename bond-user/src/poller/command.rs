@@ -3,6 +3,8 @@
 //! Sockets are opened and closed by another thread, because both may block; the worker only
 //! takes them in and lets them go. Both directions are bounded lock-free queues.
 
+use std::io;
+
 use crossbeam_queue::ArrayQueue;
 
 use crate::xsk::{Reclaimed, UmemId};
@@ -36,7 +38,7 @@ pub enum Reply<P, U> {
 #[derive(Debug)]
 pub(super) struct Mailbox<P, U> {
     commands: ArrayQueue<Command<P, U>>,
-    replies: ArrayQueue<Reply<P, U>>,
+    replies: ArrayQueue<io::Result<Reply<P, U>>>,
 }
 
 impl<P, U> Default for Mailbox<P, U> {
@@ -52,12 +54,12 @@ impl<P, U> Mailbox<P, U> {
     }
 
     /// Control thread: the next answer.
-    pub(super) fn answer(&self) -> Option<Reply<P, U>> {
+    pub(super) fn answer(&self) -> Option<io::Result<Reply<P, U>>> {
         self.replies.pop()
     }
 
     /// Worker: carries out what was asked.
-    pub(super) fn obey(&self, mut carry_out: impl FnMut(Command<P, U>) -> Reply<P, U>) {
+    pub(super) fn obey(&self, mut carry_out: impl FnMut(Command<P, U>) -> io::Result<Reply<P, U>>) {
         // Each turn comes by, and to pop from an empty queue takes a fence.
         if self.commands.is_empty() {
             return;

@@ -16,12 +16,15 @@ pub struct Depth {
 const WINDOW: u32 = 1 << 16;
 /// Windows whose frames the chunks are to hold: so long may the worker be kept from its turns.
 const STALL: usize = 4;
+/// A sleeper's chunks, in shallow depths: two are what comes in 100 us at 5 million frames a second. The kernel goes
+/// through all of them once the worker is awake, and those it has not had of late are cold.
+const ASLEEP: usize = 2;
 /// Frames found at once that are a burst: more will have come by the time that these are sent.
 const BURST: usize = 16;
 
-/// How many chunks the kernel is to have for receiving on one queue: enough for a stall at the rate of late, and all
-/// there may be at a burst, or while the worker sleeps. But while frames come faster than they are worked off, few: then a deep queue saves none of
-/// them, it makes them late.
+/// How many chunks the kernel is to have for receiving on one queue: enough for a stall at the rate of late, some more
+/// while the worker sleeps, and all there may be at a burst. But while frames come faster than they are worked off, few:
+/// then a deep queue saves none of them, it makes them late.
 #[derive(Debug)]
 pub(super) struct FillDepth {
     depth: Depth,
@@ -67,7 +70,7 @@ impl FillDepth {
 
     /// The worker goes to sleep: what comes until it has woken up may be a burst.
     pub(super) fn deepen(&mut self) {
-        self.chunks = self.depth.fill;
+        self.chunks = self.chunks.max(self.depth.fill.min(ASLEEP * self.depth.shallow));
     }
 
     /// Frames come faster than they are worked off. What a burst can leave is gone after as many frames as the queue is
@@ -125,11 +128,14 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "half a million turns")]
-    fn a_sleeper_has_all() {
+    fn a_sleeper_has_more() {
         let mut depth = FillDepth::new(DEPTH);
+        depth.deepen();
+        assert_eq!(depth.chunks(), 2048, "not fewer than before");
         window(&mut depth, WINDOW);
         depth.deepen();
-        assert_eq!((depth.received(64, 65), depth.chunks()), (false, 2048), "there were enough");
+        assert_eq!(depth.chunks(), 512);
+        assert_eq!((depth.received(64, 65), depth.chunks()), (true, 2048), "a burst");
         window(&mut depth, WINDOW);
         window(&mut depth, WINDOW);
         assert_eq!(depth.chunks(), 256);

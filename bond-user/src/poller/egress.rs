@@ -218,8 +218,7 @@ impl<R: Rings> Egress<R> {
         &self.counters
     }
 
-    /// The queue of bond0, for the kernel half of a software NIC.
-    #[cfg(any(test, feature = "soft-nic"))]
+    /// The queue of bond0.
     pub fn host_mut(&mut self) -> &mut TxQueue<R::Tx> {
         &mut self.host
     }

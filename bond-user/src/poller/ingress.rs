@@ -155,8 +155,7 @@ impl<R: Rings> Ingress<R> {
         &self.counters
     }
 
-    /// The queue of bond0, for the kernel half of a software NIC.
-    #[cfg(any(test, feature = "soft-nic"))]
+    /// The queue of bond0.
     pub fn host_mut(&mut self) -> &mut RxQueue<R::Rx> {
         &mut self.host
     }

@@ -9,6 +9,7 @@ mod command;
 mod counters;
 mod dataplane;
 mod depth;
+mod descriptors;
 mod egress;
 mod idle;
 mod ingress;
@@ -36,6 +37,7 @@ pub use command::{Command, Reply};
 pub use counters::{Counters, DropReason, PortCounters, Totals, UmemGauge, WorkerCounters};
 pub use dataplane::Dataplane;
 pub use depth::Depth;
+pub use descriptors::SocketFd;
 pub use egress::Egress;
 pub use ingress::Ingress;
 pub use pipeline::{Poller, Sender};
@@ -91,6 +93,10 @@ pub trait RxRings: Debug + Send + 'static {
     unsafe fn fill(&mut self, memory: &Self::Memory, descs: impl Iterator<Item = Desc>) -> usize;
     /// Tells the kernel that the fill ring has chunks again, if it asked to be told.
     fn wake_fill(&mut self);
+    /// The socket, if there is one behind the rings.
+    fn socket(&mut self) -> Option<&mut SocketFd> {
+        None
+    }
 }
 
 /// The rings for sending, as the egress sees them.
@@ -113,6 +119,10 @@ pub trait TxRings: Debug + Send + 'static {
     fn complete(&mut self, memory: &Self::Memory, out: impl FnMut(Desc)) -> usize;
     /// Tells the kernel to send what is on the tx ring, if it asked to be told.
     fn kick(&mut self) -> Kick;
+    /// The socket, if there is one behind the rings.
+    fn socket(&mut self) -> Option<&mut SocketFd> {
+        None
+    }
 }
 
 /// The bytes behind the chunks of one UMEM. Clones are of the same bytes: who has a frame's token may touch its.

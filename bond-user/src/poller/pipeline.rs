@@ -204,13 +204,12 @@ impl<R: Rings> Poller<R> {
         (self.ingress.reclaim(slot), self.ingress.remove_umem(own))
     }
 
-    /// The receiving half, for a thread that goes to sleep.
-    pub(super) fn ingress(&mut self) -> &mut Ingress<R> {
-        &mut self.ingress
+    /// What wakes the egress thread up.
+    pub(super) fn bell(&self) -> &Bell {
+        &self.egress
     }
 
-    /// The half, for the kernel half of a software NIC.
-    #[cfg(any(test, feature = "soft-nic"))]
+    /// The receiving half.
     pub fn ingress_mut(&mut self) -> &mut Ingress<R> {
         &mut self.ingress
     }
@@ -283,8 +282,7 @@ impl<R: Rings> Sender<R> {
         self.egress.is_idle()
     }
 
-    /// The half, for the kernel half of a software NIC.
-    #[cfg(any(test, feature = "soft-nic"))]
+    /// The sending half.
     pub fn egress_mut(&mut self) -> &mut Egress<R> {
         &mut self.egress
     }

@@ -1,7 +1,10 @@
 //! One queue of one port, in two halves: its rings, and the tokens that go in and out of them.
 
+use std::os::fd::RawFd;
+
 use super::counters::{DropReason, PortCounters};
 use super::depth::{Depth, FillDepth};
+use super::descriptors::{SocketFd, Sockets};
 use super::{BATCH, Batch, Kick, Pool, Rings, RxRings, TxRings, TxUmem, Umem};
 use crate::xsk::{Frame, PortId, UmemId};
 
@@ -40,6 +43,21 @@ impl<R: Rings> Queue<R> {
     }
 }
 
+impl<R: Rings> Sockets for Queue<R> {
+    fn each_socket(&mut self, act: &mut impl FnMut(&mut SocketFd)) {
+        self.rx.each_socket(act);
+        if let (Some(rx), Some(tx)) = (self.rx.rings.socket(), self.tx.rings.socket()) {
+            *tx = *rx;
+        }
+    }
+}
+
+impl<R: Rings> Sockets for SlavePort<R> {
+    fn each_socket(&mut self, act: &mut impl FnMut(&mut SocketFd)) {
+        self.queues.each_socket(act);
+    }
+}
+
 /// The halves of some queues.
 pub(super) type Halves<R> = (Vec<RxQueue<<R as Rings>::Rx>>, Vec<TxQueue<<R as Rings>::Tx>>);
 
@@ -73,6 +91,12 @@ pub struct RxQueue<R> {
     filled: usize,
 }
 
+impl<R: RxRings> Sockets for RxQueue<R> {
+    fn each_socket(&mut self, act: &mut impl FnMut(&mut SocketFd)) {
+        self.rings.socket().into_iter().for_each(act);
+    }
+}
+
 impl<R: RxRings> RxQueue<R> {
     /// The port it belongs to.
     pub(super) fn port(&self) -> PortId {
@@ -82,6 +106,11 @@ impl<R: RxRings> RxQueue<R> {
     /// The UMEM its rings point into.
     pub(super) fn umem(&self) -> UmemId {
         self.umem
+    }
+
+    /// The number of its socket, if there is one, for the thread that has this.
+    pub(super) fn socket(&mut self) -> Option<RawFd> {
+        self.rings.socket().map(|socket| socket.number())
     }
 
     /// The rings.
@@ -132,7 +161,7 @@ impl<R: RxRings> RxQueue<R> {
         self.depth.is_overloaded()
     }
 
-    /// Before the worker sleeps: lets the kernel have all the chunks that there may be.
+    /// Before the worker sleeps: lets the kernel have more chunks.
     pub(super) fn deepen(&mut self, umem: &mut Umem<R::Memory>) {
         self.depth.deepen();
         self.refill(umem);
@@ -173,6 +202,12 @@ pub struct TxQueue<R> {
     refused: bool,
 }
 
+impl<R: TxRings> Sockets for TxQueue<R> {
+    fn each_socket(&mut self, act: &mut impl FnMut(&mut SocketFd)) {
+        self.rings.socket().into_iter().for_each(act);
+    }
+}
+
 impl<R: TxRings> TxQueue<R> {
     /// The port it belongs to.
     pub(super) fn port(&self) -> PortId {
@@ -182,6 +217,11 @@ impl<R: TxRings> TxQueue<R> {
     /// The UMEM its rings point into.
     pub(super) fn umem(&self) -> UmemId {
         self.umem
+    }
+
+    /// The number of its socket, if there is one, for the thread that has this.
+    pub(super) fn socket(&mut self) -> Option<RawFd> {
+        self.rings.socket().map(|socket| socket.number())
     }
 
     /// The last wake-ups did not get everything sent.

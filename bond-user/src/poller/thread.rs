@@ -1,7 +1,8 @@
 //! A pinned thread of a worker: turn after turn, and asleep when there is nothing to do.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd as _, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -13,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::command::{Command, Mailbox, Reply};
 use super::counters::{Counters, WorkerCounters};
+use super::descriptors::{Descriptors, Sockets};
 use super::idle::{Idle, Rest};
 use super::ingress::Ingress;
 use super::pipeline::{Bell, Poller, Sender, SendingUmem};
@@ -35,7 +37,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// What a thread of a worker does.
 pub(super) trait Task: Send + 'static {
     /// What it has of a slave.
-    type Port: Send;
+    type Port: Sockets + Send;
     /// What it has of a UMEM.
     type Umem: Send;
 
@@ -53,6 +55,8 @@ pub(super) trait Task: Send + 'static {
     fn sleep(&mut self, bell: &Bell) -> io::Result<()>;
     /// Whether a slave has refused frames since this was last asked.
     fn take_doubt(&mut self) -> bool;
+    /// The descriptors that it uses from the start.
+    fn descriptors(&mut self) -> Vec<RawFd>;
 }
 
 /// Where and how a thread runs.
@@ -121,7 +125,7 @@ impl<T: Task> Thread<T> {
         let deadline = Instant::now() + ANSWER;
         loop {
             if let Some(reply) = self.shared.mailbox.answer() {
-                return Ok(reply);
+                return reply;
             }
             if Instant::now() > deadline || self.is_finished() {
                 return Err(stuck());
@@ -157,12 +161,15 @@ fn run<T: Task>(
     if !core_affinity::set_for_current(core_affinity::CoreId { id: spec.core }) {
         return Err(io::Error::other(format!("cannot pin to CPU {}", spec.core)));
     }
+    let mut kept = task.descriptors();
+    kept.extend([shared.bell.as_fd(), spec.alarm.as_fd()].map(|fd| fd.as_raw_fd()));
+    let descriptors = Descriptors::own(kept)?;
     let start = Instant::now();
     let (mut idle, mut slept) = (Idle::new(), false);
     let mut idle_turns = 0u32;
     while !shared.stop.load(Relaxed) {
         let now = snapshot.load();
-        shared.mailbox.obey(|command| carry_out(&mut task, command, now));
+        shared.mailbox.obey(|command| carry_out(&mut task, &descriptors, command, now));
         let moved = task.turn(now);
         life.turns.add(1);
         if task.take_doubt() {
@@ -194,20 +201,30 @@ fn run<T: Task>(
 
 fn carry_out<T: Task>(
     task: &mut T,
+    descriptors: &Descriptors,
     command: Command<T::Port, T::Umem>,
     now: Snapshot,
-) -> Reply<T::Port, T::Umem> {
-    match command {
-        Command::Attach(slot, port, umem) => {
+) -> io::Result<Reply<T::Port, T::Umem>> {
+    Ok(match command {
+        Command::Attach(slot, mut port, umem) => {
+            if let Err(error) = descriptors.enter(&mut port) {
+                // Its drop would close what has its numbers in this thread's table. The bond ends after this.
+                let _ = ManuallyDrop::new((port, umem));
+                return Err(error);
+            }
             task.attach(slot, port, umem);
             Reply::Attached
         }
-        Command::Detach(slot) => Reply::Detached(task.detach(slot)),
+        Command::Detach(slot) => {
+            let mut port = task.detach(slot);
+            port.iter_mut().for_each(|port| descriptors.leave(port));
+            Reply::Detached(port)
+        }
         Command::Reclaim(slot, own) => {
             let (back, umem) = task.reclaim(slot, own, now);
             Reply::Reclaimed(back, umem)
         }
-    }
+    })
 }
 
 impl<R: Rings<Rx: AsFd>> Task for Dataplane<R> {
@@ -238,6 +255,10 @@ impl<R: Rings<Rx: AsFd>> Task for Dataplane<R> {
     fn sleep(&mut self, bell: &Bell) -> io::Result<()> {
         let longest = if self.owes_kick() { &RETRY } else { &SLEEP };
         sleep_receiving(self.ingress(), bell, longest)
+    }
+
+    fn descriptors(&mut self) -> Vec<RawFd> {
+        self.ingress().host_mut().socket().into_iter().collect()
     }
 
     fn take_doubt(&mut self) -> bool {
@@ -272,7 +293,12 @@ impl<R: Rings<Rx: AsFd>> Task for Poller<R> {
     }
 
     fn sleep(&mut self, bell: &Bell) -> io::Result<()> {
-        sleep_receiving(self.ingress(), bell, &SLEEP)
+        sleep_receiving(self.ingress_mut(), bell, &SLEEP)
+    }
+
+    fn descriptors(&mut self) -> Vec<RawFd> {
+        let bell = self.bell().as_fd().as_raw_fd();
+        self.ingress_mut().host_mut().socket().into_iter().chain([bell]).collect()
     }
 
     fn take_doubt(&mut self) -> bool {
@@ -315,6 +341,10 @@ impl<R: Rings> Task for Sender<R> {
         };
         bell.doze().end();
         slept
+    }
+
+    fn descriptors(&mut self) -> Vec<RawFd> {
+        self.egress_mut().host_mut().socket().into_iter().collect()
     }
 
     fn take_doubt(&mut self) -> bool {

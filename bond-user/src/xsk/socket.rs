@@ -15,7 +15,7 @@ use super::frame::Desc;
 use super::memory::{Geometry, UmemHandle, XskMemory};
 use super::options::{self, StatsHandle};
 use super::rings::{ConsumerRing, ProducerRing};
-use crate::poller::{BATCH, Kick, Rings, RxRings, TxRings};
+use crate::poller::{BATCH, Kick, Rings, RxRings, SocketFd, TxRings};
 
 /// Most descriptors moved at once.
 #[expect(clippy::cast_possible_truncation, reason = "a batch is small")]
@@ -67,8 +67,7 @@ pub struct XskRx {
     rx: ConsumerRing<libc::xdp_desc>,
     fill: ProducerRing<u64>,
     mode: BindMode,
-    /// The socket.
-    fd: RawFd,
+    fd: SocketFd,
     /// Keep it open: these two and the [`XskTx`]'s must all go before it closes.
     _xsk: (RxQueue, FillQueue),
 }
@@ -78,8 +77,7 @@ pub struct XskTx {
     tx: ProducerRing<libc::xdp_desc>,
     completion: ConsumerRing<u64>,
     mode: BindMode,
-    /// The socket.
-    fd: RawFd,
+    fd: SocketFd,
     /// Keep it open.
     _xsk: (TxQueue, CompQueue),
 }
@@ -146,7 +144,7 @@ impl XskRings {
             rx: ConsumerRing::map(socket, libc::XDP_PGOFF_RX_RING.cast_unsigned(), rx, rx_ring)?,
             fill: ProducerRing::map(socket, libc::XDP_UMEM_PGOFF_FILL_RING, fill, rx_ring)?,
             mode,
-            fd,
+            fd: SocketFd::new(fd),
             _xsk: (rx_queue, fill_queue),
         };
         let tx = XskTx {
@@ -158,7 +156,7 @@ impl XskRings {
                 tx_ring,
             )?,
             mode,
-            fd,
+            fd: SocketFd::new(fd),
             _xsk: (tx_queue, comp_queue),
         };
         Ok(Self { rx, tx })
@@ -173,21 +171,22 @@ impl XskRings {
     /// For statistics and the XSKMAP.
     #[must_use]
     pub fn stats(&self) -> StatsHandle {
-        StatsHandle(self.rx.fd)
+        StatsHandle(self.rx.fd.number())
     }
 }
 
 impl AsFd for XskRx {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the socket stays open as long as `self._xsk` lives, which the borrow guarantees.
-        unsafe { BorrowedFd::borrow_raw(self.fd) }
+        // SAFETY: the socket stays open as long as `self._xsk` lives, which the borrow guarantees; the number is one of
+        // the thread that has the rings.
+        unsafe { BorrowedFd::borrow_raw(self.fd.number()) }
     }
 }
 
 impl AsFd for XskTx {
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: as for `XskRx`.
-        unsafe { BorrowedFd::borrow_raw(self.fd) }
+        unsafe { BorrowedFd::borrow_raw(self.fd.number()) }
     }
 }
 
@@ -239,6 +238,10 @@ impl RxRings for XskRx {
             let _ = rustix::net::recv(self.as_fd(), &mut [0u8; 0][..], RecvFlags::DONTWAIT);
         }
     }
+
+    fn socket(&mut self) -> Option<&mut SocketFd> {
+        Some(&mut self.fd)
+    }
 }
 
 impl TxRings for XskTx {
@@ -272,5 +275,9 @@ impl TxRings for XskTx {
             // The man page knows no other error of a zero-length send; the frames stay on the ring.
             Ok(_) | Err(_) => Kick::Done,
         }
+    }
+
+    fn socket(&mut self) -> Option<&mut SocketFd> {
+        Some(&mut self.fd)
     }
 }
