@@ -14,8 +14,8 @@ use super::sysfs::{Sysfs, number};
 pub struct NapiFiles {
     flush_timeout: File,
     defer_hard_irqs: File,
-    /// What this wrote last; zero: nothing.
-    ours: Duration,
+    /// What this wrote last, as [`Self::read`] reads it.
+    ours: [u64; 2],
 }
 
 impl NapiFiles {
@@ -29,7 +29,7 @@ impl NapiFiles {
         Ok(Self {
             flush_timeout: file("gro_flush_timeout")?,
             defer_hard_irqs: file("napi_defer_hard_irqs")?,
-            ours: Duration::ZERO,
+            ours: [0; 2],
         })
     }
 
@@ -44,22 +44,21 @@ impl NapiFiles {
         if self.read()? != self.ours {
             return Ok(());
         }
+        let nanos = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
+        self.ours = [u64::from(nanos > 0), nanos];
+        let [defers, nanos] = self.ours;
         // The period first: polls are put off only if there is one.
-        write(&self.flush_timeout, period.as_nanos())?;
-        write(&self.defer_hard_irqs, u128::from(!period.is_zero()))?;
-        self.ours = period;
-        Ok(())
+        write(&self.flush_timeout, nanos)?;
+        write(&self.defer_hard_irqs, defers)
     }
 
-    /// The period in force.
-    fn read(&self) -> io::Result<Duration> {
-        let defers = number(&self.defer_hard_irqs)? > 0;
-        let period = Duration::from_nanos(number(&self.flush_timeout)?.into());
-        Ok(if defers { period } else { Duration::ZERO })
+    /// The settings in force: polls put off, and the period in ns.
+    fn read(&self) -> io::Result<[u64; 2]> {
+        Ok([number(&self.defer_hard_irqs)?, number(&self.flush_timeout)?])
     }
 }
 
-fn write(file: &File, number: u128) -> io::Result<()> {
+fn write(file: &File, number: u64) -> io::Result<()> {
     file.write_at(number.to_string().as_bytes(), 0).map(drop)
 }
 
@@ -76,7 +75,7 @@ mod tests {
             let files = ["napi_defer_hard_irqs", "gro_flush_timeout"];
             let sysfs = Sysfs::own().unwrap();
             let open = files.map(|file| sysfs.netdev_file("bond0", file, OFlags::RDWR).unwrap());
-            let read = || [&open[0], &open[1]].map(|file| number(file).unwrap());
+            let read = || [&open[0], &open[1]].map(|file| number::<u64>(file).unwrap());
             assert_eq!(read(), [0, 0]);
             let mut napi = NapiFiles::open("bond0").unwrap();
             napi.gather(Duration::from_micros(100)).unwrap();
@@ -86,10 +85,12 @@ mod tests {
             napi.gather(Duration::ZERO).unwrap();
             assert_eq!(read(), [0, 0]);
 
-            write(&open[0], 2).unwrap();
-            write(&open[1], 20_000).unwrap();
-            napi.gather(Duration::from_micros(100)).unwrap();
-            assert_eq!(read(), [2, 20_000], "somebody else's");
+            for theirs in [[2, 20_000], [0, 20_000], [2, 0]] {
+                write(&open[0], theirs[0]).unwrap();
+                write(&open[1], theirs[1]).unwrap();
+                napi.gather(Duration::from_micros(100)).unwrap();
+                assert_eq!(read(), theirs, "somebody else's");
+            }
             run("ip link del p0");
             assert!(napi.gather(Duration::ZERO).is_err());
         });

@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io;
+use std::num::ParseIntError;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::str::FromStr;
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
@@ -35,8 +37,8 @@ impl Sysfs {
 }
 
 /// The number in a sysfs file, which is read whole from its start each time.
-pub(super) fn number(file: &File) -> io::Result<u32> {
-    let mut text = [0; 16];
+pub(super) fn number<T: FromStr<Err = ParseIntError>>(file: &File) -> io::Result<T> {
+    let mut text = [0; 24];
     let length = file.read_at(&mut text, 0)?;
     let text = str::from_utf8(&text[..length]).map_err(io::Error::other)?;
     text.trim_end().parse().map_err(io::Error::other)
