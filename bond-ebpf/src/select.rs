@@ -1,4 +1,4 @@
-//! Slave selection: which slave the next frame goes to.
+//! Slave selection: which slave the next frame goes to. For balance-xor by [`hash`](crate::hash::hash).
 //!
 //! No allocation, no panic and no unbounded loop on the selecting side, so that an XDP program can
 //! run the same lines as the workers; `#[inline]`, because a BPF function cannot return a pair.
@@ -64,10 +64,26 @@ impl SlaveSet {
         lowest(self.0 as u32)
     }
 
+    /// The highest slot.
+    #[inline]
+    pub const fn last(self) -> Option<u8> {
+        match self.0.checked_ilog2() {
+            #[expect(clippy::cast_possible_truncation, reason = "a bit number is below 16")]
+            Some(slot) => Some(slot as u8),
+            None => None,
+        }
+    }
+
     /// The `n`th slot from the lowest, counted from 0.
     #[inline]
     pub fn nth(self, n: u32) -> Option<u8> {
         self.iter().nth(n as usize)
+    }
+
+    /// The slot of a frame with that hash, as the kernel's balance-xor has it: the hash modulo the number of slots.
+    #[inline]
+    pub fn hashed(self, hash: u32) -> Option<u8> {
+        self.nth(hash.checked_rem(self.len())?)
     }
 
     /// The slot at `start` or the next above it, going round to the lowest.
@@ -142,7 +158,8 @@ impl fmt::Debug for SlaveSet {
 /// `bond_xmit_roundrobin` counts over all slaves and hands the turns of a dead one to its successor,
 /// which then carries two shares. Here the turns go round the *usable* slaves only, so the shares
 /// are equal: over any `len * packets_per_slave` frames in a row with one set, every slave gets
-/// exactly `packets_per_slave`, also right after the set has changed.
+/// exactly `packets_per_slave`, also right after the set has changed. With `packets_per_slave` 0 each frame goes to one of
+/// the usable slaves at random.
 ///
 /// The zeroed value is the initial state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,12 +169,12 @@ pub struct RoundRobin {
     sent: u16,
     /// Whose turn it is, if it is usable; else the next usable slave's.
     slot: u8,
+    /// Of the random choice: any value does.
+    seed: u32,
 }
 
 impl RoundRobin {
     /// The slave of the next frame; `None` when no slave is usable.
-    ///
-    /// `packets_per_slave` 0 counts as 1.
     #[inline]
     pub fn select(&mut self, usable: SlaveSet, packets_per_slave: u16) -> Option<u8> {
         self.run(usable, packets_per_slave, 1).map(|(slot, _)| slot)
@@ -167,7 +184,7 @@ impl RoundRobin {
     /// at least 1 unless `want` is 0. `None` when no slave is usable.
     ///
     /// Runs of any lengths give the same sequence of slaves as [`select`](Self::select) frame by
-    /// frame. `packets_per_slave` 0 counts as 1.
+    /// frame.
     #[inline]
     pub fn run(
         &mut self,
@@ -175,7 +192,10 @@ impl RoundRobin {
         packets_per_slave: u16,
         want: usize,
     ) -> Option<(u8, usize)> {
-        let turn = packets_per_slave.max(1);
+        if packets_per_slave == 0 {
+            return Some((usable.hashed(self.random())?, want.min(1)));
+        }
+        let turn = packets_per_slave;
         if self.sent >= turn {
             self.slot += 1;
             self.sent = 0;
@@ -188,6 +208,17 @@ impl RoundRobin {
         let run = u16::try_from(want).unwrap_or(u16::MAX).min(turn - self.sent);
         self.sent += run;
         Some((slot, usize::from(run)))
+    }
+
+    /// The next number of a Weyl sequence, its bits mixed (the finaliser of MurmurHash3): even, and good enough for
+    /// spreading load.
+    #[inline]
+    const fn random(&mut self) -> u32 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9);
+        let mut number = self.seed;
+        number = (number ^ (number >> 16)).wrapping_mul(0x85eb_ca6b);
+        number = (number ^ (number >> 13)).wrapping_mul(0xc2b2_ae35);
+        number ^ (number >> 16)
     }
 }
 

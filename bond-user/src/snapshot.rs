@@ -1,5 +1,6 @@
 //! What the control thread tells the workers: one word, published whole.
 
+use bond_ebpf::hash::HashPolicy;
 use bond_ebpf::layout::MAX_SLAVES;
 use bond_ebpf::select::SlaveSet;
 use crossbeam_utils::CachePadded;
@@ -21,6 +22,8 @@ pub struct Snapshot {
     pub active: Option<u8>,
     /// Frames in a row to one slave, in balance-rr.
     pub packets_per_slave: u16,
+    /// What balance-xor hashes.
+    pub xmit_hash_policy: HashPolicy,
 }
 
 /// The byte that says that no slave is active.
@@ -29,25 +32,28 @@ const NO_SLOT: u8 = 0xff;
 const _: () = assert!(MAX_SLAVES <= NO_SLOT as usize);
 
 impl Snapshot {
-    /// The word, from bit 0: `usable` 16, `receive` 16, `packets_per_slave` 16, `active` 8, `mode` 8.
+    /// The word, from bit 0: `usable` 16, `receive` 16, `packets_per_slave` 16, `active` 8, `mode` 4, `xmit_hash_policy`
+    /// 4.
     fn to_word(self) -> u64 {
         u64::from(self.usable.bits())
             | u64::from(self.receive.bits()) << 16
             | u64::from(self.packets_per_slave) << 32
             | u64::from(self.active.unwrap_or(NO_SLOT)) << 48
             | u64::from(self.mode.number()) << 56
+            | u64::from(self.xmit_hash_policy.number()) << 60
     }
 
     /// The snapshot of a word that [`to_word`](Self::to_word) made.
     fn from_word(word: u64) -> Self {
-        let [u0, u1, r0, r1, p0, p1, active, mode] = word.to_le_bytes();
+        let [u0, u1, r0, r1, p0, p1, active, how] = word.to_le_bytes();
         Self {
             usable: SlaveSet::from_bits(u16::from_le_bytes([u0, u1])),
             receive: SlaveSet::from_bits(u16::from_le_bytes([r0, r1])),
             packets_per_slave: u16::from_le_bytes([p0, p1]),
             active: (active != NO_SLOT).then_some(active),
             // Never the default: only snapshots are ever stored. It spares the workers a panic.
-            mode: Mode::from_number(mode).unwrap_or(Mode::ActiveBackup),
+            mode: Mode::from_number(how & 0x0f).unwrap_or(Mode::ActiveBackup),
+            xmit_hash_policy: HashPolicy::from_number(how >> 4).unwrap_or_default(),
         }
     }
 }
@@ -93,14 +99,16 @@ mod tests {
             receive: SlaveSet::from_bits(0x4002),
             active: Some(14),
             packets_per_slave: 0x1234,
+            xmit_hash_policy: HashPolicy::VlanSrcMac,
         };
-        assert_eq!(snapshot.to_word(), 0x010e_1234_4002_8003);
+        assert_eq!(snapshot.to_word(), 0x510e_1234_4002_8003);
         let none = Snapshot {
             mode: Mode::BalanceRr,
             usable: SlaveSet::EMPTY,
             receive: SlaveSet::EMPTY,
             active: None,
             packets_per_slave: 1,
+            xmit_hash_policy: HashPolicy::Layer2,
         };
         assert_eq!(none.to_word(), 0x00ff_0001_0000_0000);
     }
@@ -115,9 +123,11 @@ mod tests {
             receive: u16,
             active in prop::option::of(0..16u8),
             packets_per_slave: u16,
+            xmit_hash_policy in prop::sample::select(&HashPolicy::ALL[..]),
         ) {
             let [usable, receive] = [usable, receive].map(SlaveSet::from_bits);
-            let snapshot = Snapshot { mode, usable, receive, active, packets_per_slave };
+            let snapshot =
+                Snapshot { mode, usable, receive, active, packets_per_slave, xmit_hash_policy };
             let cell = SnapshotCell::new(snapshot);
             prop_assert_eq!(cell.load(), snapshot);
 
@@ -146,6 +156,7 @@ mod loom_tests {
             receive: SlaveSet::from_bits(slaves),
             active,
             packets_per_slave: 1,
+            xmit_hash_policy: HashPolicy::Layer2,
         }
     }
 

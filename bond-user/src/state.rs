@@ -23,6 +23,8 @@ pub struct BondState {
     pub miimon: u64,
     /// Frames in a row to one slave in balance-rr.
     pub packets_per_slave: u16,
+    /// What balance-xor hashes, by the kernel's name.
+    pub xmit_hash_policy: String,
     /// Preferred slave.
     pub primary: Option<String>,
     /// Active slave, in modes that have one.

@@ -16,6 +16,7 @@ const BOND: &[(&str, &str)] = &[
     ("mode", "string"),
     ("miimon", "number"),
     ("packets_per_slave", "number"),
+    ("xmit_hash_policy", "string"),
     ("primary", "string"),
     ("active_slave", "string"),
     ("mii_status", "string"),

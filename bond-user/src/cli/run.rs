@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bond_ebpf::hash::HashPolicy;
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
@@ -21,7 +22,7 @@ pub(super) struct Args {
     /// The slaves, separated by commas
     #[arg(long, short, required = true, value_delimiter = ',', value_name = "IF,IF")]
     iface: Vec<String>,
-    /// Bonding mode, by the kernel's name or number: balance-rr (0), active-backup (1)
+    /// Bonding mode, by the kernel's name or number: balance-rr (0), active-backup (1), balance-xor (2), broadcast (3)
     #[arg(long, default_value = "active-backup")]
     mode: Mode,
     /// Carrier poll interval in ms; link events are followed at once beside it
@@ -30,9 +31,12 @@ pub(super) struct Args {
     /// Preferred slave of active-backup: active whenever its link is up
     #[arg(long, value_name = "IF")]
     primary: Option<String>,
-    /// Frames in a row to one slave in balance-rr
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Frames in a row to one slave in balance-rr; 0: each to one at random
+    #[arg(long, default_value_t = 1, value_name = "N")]
     packets_per_slave: u16,
+    /// What balance-xor chooses a flow's slave by
+    #[arg(long, value_enum, default_value_t = Hash::Layer2, value_name = "POLICY")]
+    xmit_hash_policy: Hash,
     /// The bond's MAC address [default: the first slave's]
     #[arg(long)]
     mac: Option<Mac>,
@@ -67,6 +71,17 @@ enum Xdp {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+enum Hash {
+    Layer2,
+    #[value(name = "layer2+3")]
+    Layer23,
+    #[value(name = "layer3+4")]
+    Layer34,
+    #[value(name = "vlan+srcmac")]
+    VlanSrcMac,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Bind {
     Auto,
     ZeroCopy,
@@ -94,6 +109,12 @@ impl Args {
             miimon: Duration::from_millis(self.miimon),
             primary: self.primary,
             packets_per_slave: self.packets_per_slave,
+            xmit_hash_policy: match self.xmit_hash_policy {
+                Hash::Layer2 => HashPolicy::Layer2,
+                Hash::Layer23 => HashPolicy::Layer23,
+                Hash::Layer34 => HashPolicy::Layer34,
+                Hash::VlanSrcMac => HashPolicy::VlanSrcMac,
+            },
             mac: self.mac,
             xdp: match self.xdp_mode {
                 Xdp::Auto => XdpChoice::Auto,

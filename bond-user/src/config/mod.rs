@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use bond_ebpf::hash::HashPolicy;
 use bond_ebpf::layout::{MAX_QUEUES, MAX_SLAVES};
 
 use crate::mode::Mode;
@@ -51,6 +52,8 @@ pub struct BondConfig {
     pub primary: Option<String>,
     /// Frames in a row to one slave in balance-rr.
     pub packets_per_slave: u16,
+    /// What balance-xor hashes.
+    pub xmit_hash_policy: HashPolicy,
     /// The bond's MAC; the first slave's if not given.
     pub mac: Option<Mac>,
     /// Where the slaves' XDP programs run.

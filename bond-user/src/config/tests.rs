@@ -8,6 +8,7 @@ fn config() -> BondConfig {
         miimon: Duration::from_millis(10),
         primary: None,
         packets_per_slave: 1,
+        xmit_hash_policy: HashPolicy::Layer2,
         mac: None,
         xdp: XdpChoice::Auto,
         bind: BindChoice::Auto,

@@ -12,7 +12,7 @@ use super::signals::Signals;
 use super::slot::Slot;
 use crate::config::{BindChoice, BondConfig, XdpChoice};
 use crate::egress::{Host, HostShare, HostSpec, Moderation};
-use crate::mode::Policy;
+use crate::mode::{Mode, Policy};
 use crate::netlink::{Events, Netlink};
 use crate::poller::{Alarm, Layout, Worker, WorkerSpec};
 use crate::port::{Candidate, NapiFiles, PortError, PortSpec, RunLock, StateFile};
@@ -202,7 +202,8 @@ impl Plan {
             let slot = self.config.slaves.iter().position(|slave| slave == primary)?;
             u8::try_from(slot).ok()
         });
-        let policy = Policy::new(self.config.mode, self.config.packets_per_slave, primary);
+        let policy = Policy::new(self.config.mode, self.config.packets_per_slave, primary)
+            .hashing(self.config.xmit_hash_policy);
         let published = Arc::new(SnapshotCell::new(policy.snapshot()));
         let alarm = Arc::new(Alarm::new().map_err(BondError::io("cannot make an eventfd"))?);
         let workers = self.spawn(shares, &published, &alarm)?;
@@ -247,11 +248,17 @@ impl Plan {
         self.spec.geometry.chunks(1 + queues) + self.seam()
     }
 
-    /// Frames of each UMEM that the egress of a pipeline keeps for copies at the seam. In the other layout it has all.
+    /// Frames of each UMEM that the egress of a pipeline keeps for copies: at the seam, and of broadcast's frames. In the
+    /// other layout it has all.
     fn seam(&self) -> u32 {
+        let (mode, spec) = (self.config.mode, &self.spec);
+        let copies = match mode {
+            Mode::Broadcast => u32::try_from(self.candidates.len()).unwrap_or(u32::MAX),
+            _ => u32::from(spec.zero_copy),
+        };
         match self.config.layout {
-            Layout::Pipeline if self.spec.zero_copy => self.spec.geometry.seam(),
-            Layout::Pipeline | Layout::RunToCompletion => 0,
+            Layout::Pipeline => copies * spec.geometry.seam(),
+            Layout::RunToCompletion => 0,
         }
     }
 

@@ -1,8 +1,9 @@
 //! The state machine of the control thread: link events in, snapshots out.
 
+use bond_ebpf::hash::HashPolicy;
 use bond_ebpf::select::SlaveSet;
 
-use super::{Mode, Roles, active_backup, balance_rr};
+use super::{Mode, Roles, active_backup, all_slaves};
 use crate::snapshot::Snapshot;
 
 /// What the control thread has learnt. Slots are below [`bond_ebpf::layout::MAX_SLAVES`].
@@ -42,6 +43,7 @@ pub struct ActiveChange {
 pub struct Policy {
     mode: Mode,
     packets_per_slave: u16,
+    xmit_hash_policy: HashPolicy,
     primary: Option<u8>,
     up: SlaveSet,
     active: Option<u8>,
@@ -51,7 +53,14 @@ impl Policy {
     /// A policy with every slave down. `packets_per_slave` is for balance-rr, `primary` (a slot) for
     /// active-backup; the other modes ignore them.
     pub const fn new(mode: Mode, packets_per_slave: u16, primary: Option<u8>) -> Self {
-        Self { mode, packets_per_slave, primary, up: SlaveSet::EMPTY, active: None }
+        let xmit_hash_policy = HashPolicy::Layer2;
+        let (up, active) = (SlaveSet::EMPTY, None);
+        Self { mode, packets_per_slave, xmit_hash_policy, primary, up, active }
+    }
+
+    /// The same with another hash for balance-xor; the other modes ignore it.
+    pub const fn hashing(self, xmit_hash_policy: HashPolicy) -> Self {
+        Self { xmit_hash_policy, ..self }
     }
 
     /// Takes an event in. An event that says nothing new changes nothing.
@@ -74,7 +83,7 @@ impl Policy {
     /// What the data path is to do now.
     pub fn snapshot(&self) -> Snapshot {
         let Roles { usable, receive, active } = match self.mode {
-            Mode::BalanceRr => balance_rr::roles(self.up),
+            Mode::BalanceRr | Mode::BalanceXor | Mode::Broadcast => all_slaves::roles(self.up),
             Mode::ActiveBackup => active_backup::roles(self.up, self.primary, self.active),
         };
         Snapshot {
@@ -83,6 +92,7 @@ impl Policy {
             receive,
             active,
             packets_per_slave: self.packets_per_slave,
+            xmit_hash_policy: self.xmit_hash_policy,
         }
     }
 }
@@ -110,6 +120,7 @@ mod tests {
                     receive: to.into_iter().collect(),
                     active: to,
                     packets_per_slave: 1,
+                    xmit_hash_policy: HashPolicy::Layer2,
                 },
                 active_changed: (from != to).then_some(ActiveChange { from, to }),
             };
@@ -161,28 +172,31 @@ mod tests {
     }
 
     #[test]
-    fn balance_rr_sends_on_every_slave_that_is_up_and_hears_all() {
-        let mut policy = Policy::new(Mode::BalanceRr, 3, Some(1));
-        let rows: [(Event, &[u8]); 6] = [
-            (LinkUp(1), &[1]),
-            (LinkUp(0), &[0, 1]),
-            (Primary(Some(0)), &[0, 1]),
-            (LinkDown(1), &[0]),
-            (Removed(0), &[]),
-            (LinkUp(1), &[1]),
-        ];
-        for (event, up) in rows {
-            let expected = Decision {
-                snapshot: Snapshot {
-                    mode: Mode::BalanceRr,
-                    usable: set(up),
-                    receive: EVERY_SLAVE,
-                    active: None,
-                    packets_per_slave: 3,
-                },
-                active_changed: None,
-            };
-            assert_eq!(policy.step(event), expected, "{event:?}");
+    fn the_others_send_on_every_slave_that_is_up_and_hear_all() {
+        for mode in [Mode::BalanceRr, Mode::BalanceXor, Mode::Broadcast] {
+            let mut policy = Policy::new(mode, 3, Some(1)).hashing(HashPolicy::Layer34);
+            let rows: [(Event, &[u8]); 6] = [
+                (LinkUp(1), &[1]),
+                (LinkUp(0), &[0, 1]),
+                (Primary(Some(0)), &[0, 1]),
+                (LinkDown(1), &[0]),
+                (Removed(0), &[]),
+                (LinkUp(1), &[1]),
+            ];
+            for (event, up) in rows {
+                let expected = Decision {
+                    snapshot: Snapshot {
+                        mode,
+                        usable: set(up),
+                        receive: EVERY_SLAVE,
+                        active: None,
+                        packets_per_slave: 3,
+                        xmit_hash_policy: HashPolicy::Layer34,
+                    },
+                    active_changed: None,
+                };
+                assert_eq!(policy.step(event), expected, "{mode}: {event:?}");
+            }
         }
     }
 
@@ -211,7 +225,8 @@ mod tests {
             let mut up = [false; 16];
             let mut before = policy.snapshot();
             prop_assert!(before.usable.is_empty());
-            let delivered = if mode == Mode::BalanceRr { EVERY_SLAVE } else { SlaveSet::EMPTY };
+            let delivered =
+                if mode.has_active_slave() { SlaveSet::EMPTY } else { EVERY_SLAVE };
             prop_assert_eq!(before.receive, delivered);
             prop_assert_eq!(before.active, None);
             for event in events {
@@ -226,7 +241,7 @@ mod tests {
                 let usable: SlaveSet = (0..16).filter(|slot| up[usize::from(*slot)]).collect();
                 prop_assert_eq!((now.mode, now.packets_per_slave, now.usable), (mode, 7, usable));
                 match mode {
-                    Mode::BalanceRr => {
+                    Mode::BalanceRr | Mode::BalanceXor | Mode::Broadcast => {
                         prop_assert_eq!((now.receive, now.active), (EVERY_SLAVE, None));
                     }
                     Mode::ActiveBackup => {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bond_ebpf::hash::HashPolicy;
 use bond_ebpf::select::SlaveSet;
 use proptest::prelude::*;
 
@@ -106,12 +107,42 @@ pub(super) fn active_backup(active: Option<u8>) -> Snapshot {
         receive: active.into_iter().collect(),
         active,
         packets_per_slave: 1,
+        xmit_hash_policy: HashPolicy::Layer2,
     }
 }
 
 pub(super) fn balance_rr(usable: &[u8], packets_per_slave: u16) -> Snapshot {
     let usable = set(usable);
-    Snapshot { mode: Mode::BalanceRr, usable, receive: usable, active: None, packets_per_slave }
+    Snapshot {
+        mode: Mode::BalanceRr,
+        usable,
+        receive: usable,
+        active: None,
+        packets_per_slave,
+        xmit_hash_policy: HashPolicy::Layer2,
+    }
+}
+
+fn broadcast(usable: &[u8]) -> Snapshot {
+    Snapshot { mode: Mode::Broadcast, ..balance_rr(usable, 1) }
+}
+
+#[test]
+fn broadcast_sends_all_on_every_usable_slave_in_order() {
+    let mut bench = Bench::new(3);
+    let sent = bench.host_sends(100);
+    assert_eq!(bench.plane.turn(broadcast(&[0, 2])), 64);
+    assert_eq!(bench.plane.turn(broadcast(&[0, 2])), 36);
+    for slot in [0, 2] {
+        assert_eq!(bench.slave(slot).take_sent(), sent, "slot {slot}");
+        assert_eq!(bench.slave(slot).kicks, 2, "one wake-up a batch");
+    }
+    assert_eq!(bench.slave(1).take_sent(), []);
+    bench.check();
+    bench.host_sends(5);
+    bench.plane.turn(broadcast(&[]));
+    assert_eq!(bench.drops(PortId::HOST, DropReason::NoUsableSlave), 5, "once each");
+    bench.check();
 }
 
 #[test]
@@ -378,6 +409,7 @@ enum Step {
     Finish(u8, usize),
     Turn,
     Rr(Vec<u8>, u16),
+    Bc(Vec<u8>),
     Ab(Option<u8>),
     Leave(u8),
     Return(u8),
@@ -390,6 +422,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..4u8, 0..200usize).prop_map(|(port, n)| Step::Finish(port, n)),
         6 => Just(Step::Turn),
         1 => (prop::collection::vec(0..3u8, 0..3), 1..5u16).prop_map(|(s, p)| Step::Rr(s, p)),
+        1 => prop::collection::vec(0..3u8, 0..3).prop_map(Step::Bc),
         1 => prop::option::of(0..3u8).prop_map(Step::Ab),
         1 => (0..3u8).prop_map(Step::Leave),
         1 => (0..3u8).prop_map(Step::Return),
@@ -413,6 +446,7 @@ impl Bench {
                 self.plane.turn(*snapshot);
             }
             Step::Rr(usable, packets) => *snapshot = balance_rr(&usable, packets),
+            Step::Bc(usable) => *snapshot = broadcast(&usable),
             Step::Ab(active) => *snapshot = active_backup(active),
             Step::Leave(slot) if self.plane.detach(slot).is_some() => {
                 self.plane.reclaim(slot);
@@ -443,7 +477,9 @@ proptest! {
                 }
                 let sent = bench.slave(slot).take_sent();
                 let may = match snapshot.mode {
-                    Mode::BalanceRr => snapshot.usable.contains(slot),
+                    Mode::BalanceRr | Mode::BalanceXor | Mode::Broadcast => {
+                        snapshot.usable.contains(slot)
+                    }
                     Mode::ActiveBackup => snapshot.active == Some(slot),
                 };
                 prop_assert!(may || sent.is_empty(), "{} frames on slot {slot}", sent.len());
