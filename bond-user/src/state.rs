@@ -25,6 +25,10 @@ pub struct BondState {
     pub packets_per_slave: u16,
     /// What balance-xor hashes, by the kernel's name.
     pub xmit_hash_policy: String,
+    /// Announcements after a change of the active slave.
+    pub num_peer_notif: u8,
+    /// From one of them to the next in ms; 0: miimon.
+    pub peer_notif_delay: u64,
     /// Preferred slave.
     pub primary: Option<String>,
     /// Active slave, in modes that have one.

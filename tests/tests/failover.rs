@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use bond_tests::{
     ALL_ETHERTYPES, BondProcess, ETHERTYPE, Echo, EchoServer, Faults, Flow, Lan, LinkEvents, Mac,
-    Pace, PacketSocket, Sink, Switch, Wire, XdpMode, exchange, native_and_generic, send,
+    Pace, PacketSocket, Port, Sink, Switch, Wire, XdpMode, exchange, native_and_generic, send,
 };
 use rustix::process::Signal;
 
@@ -24,6 +24,7 @@ native_and_generic!(
     balance_rr_leaves_the_dead_slave_and_takes_it_back,
     balance_rr_hears_a_slave_before_it_has_seen_its_link,
     a_failover_is_announced,
+    announcements_are_repeated_and_reach_the_vlans,
 );
 
 /// An active-backup bond over [`Lan`], with its address set and the peer's known.
@@ -200,6 +201,39 @@ fn a_failover_is_announced(xdp_mode: XdpMode) -> Result<()> {
         assert_eq!(count(&before), 0, "{name} before the failover");
         assert_eq!(count(&heard), 1, "{name}: heard {heard:02x?}");
     }
+    bond.stop()
+}
+
+fn announcements_are_repeated_and_reach_the_vlans(xdp_mode: XdpMode) -> Result<()> {
+    let (bond, lan) = bonded(xdp_mode, "--num-peer-notif 3 --peer-notif-delay 100")?;
+    let mac = bond.port()?.mac;
+    for (netns, name, lower) in [(&lan.host, "vlan5", "bond0"), (&lan.switch, "tagged", "sw1")] {
+        netns.ip(&format!("link add link {lower} name {name} type vlan id 5"))?;
+        netns.ip(&format!("link set {name} up"))?;
+    }
+    lan.host.ip("address add 10.5.5.120/24 dev vlan5")?;
+    let tagged = Port::new(&lan.switch, "tagged", mac).packet_socket(ALL_ETHERTYPES)?;
+    let plain = lan.cables[1].far.packet_socket(ALL_ETHERTYPES)?;
+    let pulled = Instant::now();
+    lan.cables[0].pull()?;
+    let mut heard = Vec::new();
+    while pulled.elapsed() < Duration::from_millis(600) {
+        let now = frames(&plain, Duration::from_millis(1))?;
+        heard.extend(now.into_iter().map(|frame| (pulled.elapsed(), frame)));
+    }
+    let untagged = gratuitous_arp(mac, [10, 3, 3, 120]);
+    let times: Vec<_> =
+        heard.iter().filter(|(_, frame)| frame.starts_with(&untagged)).map(|(at, _)| *at).collect();
+    assert_eq!(times.len(), 3, "{times:?}");
+    for pair in times.windows(2) {
+        let gap = pair[1] - pair[0];
+        assert!(gap.abs_diff(Duration::from_millis(100)) < Duration::from_millis(40), "{times:?}");
+    }
+    // Only what has the tag comes up the VLAN's netdev.
+    let vlan = gratuitous_arp(mac, [10, 5, 5, 120]);
+    let on_vlan = frames(&tagged, Duration::from_millis(50))?;
+    assert_eq!(on_vlan.iter().filter(|frame| frame.starts_with(&vlan)).count(), 3, "{on_vlan:02x?}");
+    assert_eq!(on_vlan.iter().filter(|frame| frame.starts_with(&untagged)).count(), 0);
     bond.stop()
 }
 

@@ -17,6 +17,8 @@ const BOND: &[(&str, &str)] = &[
     ("miimon", "number"),
     ("packets_per_slave", "number"),
     ("xmit_hash_policy", "string"),
+    ("num_peer_notif", "number"),
+    ("peer_notif_delay", "number"),
     ("primary", "string"),
     ("active_slave", "string"),
     ("mii_status", "string"),

@@ -37,6 +37,12 @@ pub(super) struct Args {
     /// What balance-xor chooses a flow's slave by
     #[arg(long, value_enum, default_value_t = Hash::Layer2, value_name = "POLICY")]
     xmit_hash_policy: Hash,
+    /// Gratuitous ARPs and unsolicited NAs after each change of the active slave, for each address of the bond and its VLANs
+    #[arg(long, default_value_t = 1, value_name = "N", visible_aliases = ["num-grat-arp", "num-unsol-na"])]
+    num_peer_notif: u8,
+    /// From one of them to the next in ms; 0: miimon
+    #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=300_000))]
+    peer_notif_delay: u64,
     /// The bond's MAC address [default: the first slave's]
     #[arg(long)]
     mac: Option<Mac>,
@@ -115,6 +121,8 @@ impl Args {
                 Hash::Layer34 => HashPolicy::Layer34,
                 Hash::VlanSrcMac => HashPolicy::VlanSrcMac,
             },
+            num_peer_notif: self.num_peer_notif,
+            peer_notif_delay: Duration::from_millis(self.peer_notif_delay),
             mac: self.mac,
             xdp: match self.xdp_mode {
                 Xdp::Auto => XdpChoice::Auto,

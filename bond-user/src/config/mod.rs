@@ -54,6 +54,10 @@ pub struct BondConfig {
     pub packets_per_slave: u16,
     /// What balance-xor hashes.
     pub xmit_hash_policy: HashPolicy,
+    /// Announcements after a change of the active slave.
+    pub num_peer_notif: u8,
+    /// From one of them to the next; zero: miimon.
+    pub peer_notif_delay: Duration,
     /// The bond's MAC; the first slave's if not given.
     pub mac: Option<Mac>,
     /// Where the slaves' XDP programs run.
@@ -197,6 +201,12 @@ impl BondConfig {
             Some(mac) if mac.is_multicast() || mac.is_zero() => Err(ConfigError::BadMac(mac)),
             _ => Ok(()),
         }
+    }
+
+    /// From one announcement to the next (kernel: one a monitor tick, or one each `peer_notif_delay`).
+    #[must_use]
+    pub fn peer_notif_period(&self) -> Duration {
+        if self.peer_notif_delay.is_zero() { self.miimon } else { self.peer_notif_delay }
     }
 
     fn validate_slaves(&self) -> Result<(), ConfigError> {

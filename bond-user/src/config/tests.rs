@@ -9,6 +9,8 @@ fn config() -> BondConfig {
         primary: None,
         packets_per_slave: 1,
         xmit_hash_policy: HashPolicy::Layer2,
+        num_peer_notif: 1,
+        peer_notif_delay: Duration::ZERO,
         mac: None,
         xdp: XdpChoice::Auto,
         bind: BindChoice::Auto,

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::bond::Bond;
+use super::uppers::Tagged;
 use super::{BondError, announce};
 use crate::mode::{ActiveChange, Decision};
 use crate::netlink::Address;
@@ -28,11 +29,22 @@ impl Bond {
         }
         if let Some(change) = decision.active_changed {
             self.note_failover(change, reason, took);
-            if let Some(active) = change.to {
-                self.announce(active);
+            match change.to {
+                Some(_) => self.peer_notif.changed(self.started.elapsed()),
+                None => self.peer_notif.cancel(),
             }
+            self.notify_peers();
         }
         Ok(())
+    }
+
+    /// Announces bond0 on the active slave if it is time to.
+    pub(super) fn notify_peers(&mut self) {
+        if self.peer_notif.due(self.started.elapsed())
+            && let Some(active) = self.snapshot.active
+        {
+            self.announce(active);
+        }
     }
 
     /// Tells each slave's XDP program whether its frames are delivered.
@@ -59,22 +71,31 @@ impl Bond {
         self.failovers.last = Some(Failover { from, to, reason, took_us, at });
     }
 
-    /// Gratuitous ARP and unsolicited NA for bond0's addresses, on the new active slave.
+    /// Gratuitous ARP and unsolicited NA for the addresses of bond0 and of the VLANs on it, on the new active slave.
     pub(super) fn announce(&mut self, active: u8) {
-        let addresses = match self.nl.addresses(self.host.ifindex) {
+        let (name, ifindex) = (self.config.name.clone(), self.host.ifindex);
+        let bond0 = Tagged { name, ifindex, mac: self.mac, tags: Vec::new() };
+        for netdev in std::iter::once(bond0).chain(self.uppers.on(ifindex)) {
+            self.announce_netdev(active, &netdev);
+        }
+    }
+
+    fn announce_netdev(&mut self, active: u8, netdev: &Tagged) {
+        let Tagged { name, ifindex, mac, tags } = netdev;
+        let addresses = match self.nl.addresses(*ifindex) {
             Ok(addresses) => addresses,
-            Err(error) => return tracing::warn!("cannot announce {}: {error}", self.config.name),
+            Err(error) => return tracing::warn!("cannot announce {name}: {error}"),
         };
-        let router = is_ipv6_router(&self.config.name);
+        let router = is_ipv6_router(name);
         let Some(attached) = &self.slot(active).attached else { return };
         for Address { ip, .. } in addresses.into_iter().filter(|address| !address.tentative) {
-            let sent = match ip {
-                IpAddr::V4(ip) => attached.packet.send(&announce::gratuitous_arp(self.mac, ip)),
+            let frame = match ip {
+                IpAddr::V4(ip) => announce::tagged(&announce::gratuitous_arp(*mac, ip), tags),
                 IpAddr::V6(ip) => {
-                    attached.packet.send(&announce::unsolicited_na(self.mac, ip, router))
+                    announce::tagged(&announce::unsolicited_na(*mac, ip, router), tags)
                 }
             };
-            if let Err(error) = sent {
+            if let Err(error) = attached.packet.send(&frame) {
                 tracing::warn!("cannot announce {ip}: {error}");
             }
         }

@@ -15,6 +15,7 @@ mod signals;
 mod slice;
 mod slot;
 mod start;
+mod uppers;
 mod view;
 
 pub use error::BondError;

@@ -10,9 +10,10 @@ use super::ipc::Ipc;
 use super::privileges;
 use super::signals::Signals;
 use super::slot::Slot;
+use super::uppers::Uppers;
 use crate::config::{BindChoice, BondConfig, XdpChoice};
 use crate::egress::{Host, HostShare, HostSpec, Moderation};
-use crate::mode::{Mode, Policy};
+use crate::mode::{Mode, PeerNotif, Policy};
 use crate::netlink::{Events, Netlink};
 use crate::poller::{Alarm, Layout, Worker, WorkerSpec};
 use crate::port::{Candidate, NapiFiles, PortError, PortSpec, RunLock, StateFile};
@@ -223,6 +224,8 @@ impl Plan {
             slots: self.config.slaves.iter().cloned().map(Slot::new).collect(),
             snapshot: policy.snapshot(),
             failovers: Failovers::default(),
+            peer_notif: PeerNotif::new(self.config.num_peer_notif, self.config.peer_notif_period()),
+            uppers: Uppers::default(),
             started: Instant::now(),
             next_poll: Instant::now(),
             alarm,

@@ -6,6 +6,7 @@
 
 mod active_backup;
 mod all_slaves;
+mod notify;
 mod policy;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use std::str::FromStr;
 use bond_ebpf::select::SlaveSet;
 use serde::{Serialize, Serializer};
 
+pub use self::notify::PeerNotif;
 pub use self::policy::{ActiveChange, Decision, Event, Policy};
 
 /// The kernel's names of its modes, by number (`bond_mode_tbl` in `bond_options.c`).
