@@ -6,6 +6,7 @@
 mod carrier;
 mod copies;
 mod failover;
+mod hash;
 mod kernel_bond;
 mod mtu;
 mod nics;
@@ -81,6 +82,7 @@ fn tests() -> impl Iterator<Item = Test> {
         carrier::tests(),
         rebind::tests(),
         kernel_bond::tests(),
+        hash::tests(),
         mtu::tests(),
     ]
     .into_iter()
