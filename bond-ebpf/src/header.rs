@@ -6,6 +6,7 @@ const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 
 const PROTOCOL_ICMP: u8 = 1;
+const PROTOCOL_IGMP: u8 = 2;
 const PROTOCOL_ICMPV6: u8 = 58;
 /// The authentication header (RFC 4302).
 pub(crate) const PROTOCOL_AH: u8 = 51;
@@ -87,6 +88,14 @@ impl Ip {
     }
 }
 
+/// Whether a frame is of IPv4's group management (IGMP), with or without a VLAN tag.
+#[inline]
+#[must_use]
+pub fn is_igmp(frame: &[u8]) -> bool {
+    let Some(ethernet) = Ethernet::read(frame) else { return false };
+    ethernet.ethertype == IPV4 && frame.get(ethernet.end + 9) == Some(&PROTOCOL_IGMP)
+}
+
 /// XOR of the whole words of `bytes`.
 #[inline(always)]
 fn xor(bytes: &[u8]) -> u32 {
@@ -129,5 +138,28 @@ impl Icmp {
         }
         let [id0, id1] = u16::from_be_bytes([id0, id1]).max(1).to_ne_bytes();
         Some(u32::from_ne_bytes([kind, code, id0, id1]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_igmp;
+
+    #[test]
+    fn igmp_is_known_by_ethertype_and_protocol() {
+        let mut frame = [0; 60];
+        assert!(!is_igmp(&frame));
+        (frame[12], frame[23]) = (0x08, 2);
+        assert!(is_igmp(&frame) && is_igmp(&frame[..24]));
+        assert!(!is_igmp(&frame[..23]), "cut off before the protocol");
+        frame[23] = 17;
+        assert!(!is_igmp(&frame));
+        // The same behind a tag.
+        frame[12..18].copy_from_slice(&[0x81, 0, 0, 5, 0x08, 0]);
+        assert!(!is_igmp(&frame));
+        frame[27] = 2;
+        assert!(is_igmp(&frame));
+        frame[16] = 0x86;
+        assert!(!is_igmp(&frame), "another ethertype");
     }
 }

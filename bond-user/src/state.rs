@@ -25,6 +25,8 @@ pub struct BondState {
     pub packets_per_slave: u16,
     /// What balance-xor hashes, by the kernel's name.
     pub xmit_hash_policy: String,
+    /// 1 if the frames of backups are delivered too, else 0.
+    pub all_slaves_active: u8,
     /// Announcements after a change of the active slave.
     pub num_peer_notif: u8,
     /// From one of them to the next in ms; 0: miimon.

@@ -17,6 +17,7 @@ const BOND: &[(&str, &str)] = &[
     ("miimon", "number"),
     ("packets_per_slave", "number"),
     ("xmit_hash_policy", "string"),
+    ("all_slaves_active", "number"),
     ("num_peer_notif", "number"),
     ("peer_notif_delay", "number"),
     ("primary", "string"),

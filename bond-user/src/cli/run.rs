@@ -37,6 +37,9 @@ pub(super) struct Args {
     /// What balance-xor chooses a flow's slave by
     #[arg(long, value_enum, default_value_t = Hash::Layer2, value_name = "POLICY")]
     xmit_hash_policy: Hash,
+    /// Deliver the frames of backups too: duplicates, of what a switch floods
+    #[arg(long)]
+    all_slaves_active: bool,
     /// Gratuitous ARPs and unsolicited NAs after each change of the active slave, for each address of the bond and its VLANs
     #[arg(long, default_value_t = 1, value_name = "N", visible_aliases = ["num-grat-arp", "num-unsol-na"])]
     num_peer_notif: u8,
@@ -121,6 +124,7 @@ impl Args {
                 Hash::Layer34 => HashPolicy::Layer34,
                 Hash::VlanSrcMac => HashPolicy::VlanSrcMac,
             },
+            all_slaves_active: self.all_slaves_active,
             num_peer_notif: self.num_peer_notif,
             peer_notif_delay: Duration::from_millis(self.peer_notif_delay),
             mac: self.mac,

@@ -54,6 +54,8 @@ pub struct BondConfig {
     pub packets_per_slave: u16,
     /// What balance-xor hashes.
     pub xmit_hash_policy: HashPolicy,
+    /// Deliver the frames of backups too.
+    pub all_slaves_active: bool,
     /// Announcements after a change of the active slave.
     pub num_peer_notif: u8,
     /// From one of them to the next; zero: miimon.

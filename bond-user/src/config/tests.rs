@@ -9,6 +9,7 @@ fn config() -> BondConfig {
         primary: None,
         packets_per_slave: 1,
         xmit_hash_policy: HashPolicy::Layer2,
+        all_slaves_active: false,
         num_peer_notif: 1,
         peer_notif_delay: Duration::ZERO,
         mac: None,

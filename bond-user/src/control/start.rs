@@ -204,7 +204,8 @@ impl Plan {
             u8::try_from(slot).ok()
         });
         let policy = Policy::new(self.config.mode, self.config.packets_per_slave, primary)
-            .hashing(self.config.xmit_hash_policy);
+            .hashing(self.config.xmit_hash_policy)
+            .hearing_all(self.config.all_slaves_active);
         let published = Arc::new(SnapshotCell::new(policy.snapshot()));
         let alarm = Arc::new(Alarm::new().map_err(BondError::io("cannot make an eventfd"))?);
         let workers = self.spawn(shares, &published, &alarm)?;

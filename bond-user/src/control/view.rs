@@ -23,6 +23,7 @@ pub(super) fn state(bond: &Bond) -> BondState {
         miimon: u64::try_from(bond.config.miimon.as_millis()).unwrap_or(u64::MAX),
         packets_per_slave: bond.config.packets_per_slave,
         xmit_hash_policy: bond.config.xmit_hash_policy.name().into(),
+        all_slaves_active: bond.config.all_slaves_active.into(),
         num_peer_notif: bond.config.num_peer_notif,
         peer_notif_delay: u64::try_from(bond.config.peer_notif_delay.as_millis())
             .unwrap_or(u64::MAX),

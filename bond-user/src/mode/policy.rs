@@ -44,6 +44,7 @@ pub struct Policy {
     mode: Mode,
     packets_per_slave: u16,
     xmit_hash_policy: HashPolicy,
+    all_slaves_active: bool,
     primary: Option<u8>,
     up: SlaveSet,
     active: Option<u8>,
@@ -54,13 +55,18 @@ impl Policy {
     /// active-backup; the other modes ignore them.
     pub const fn new(mode: Mode, packets_per_slave: u16, primary: Option<u8>) -> Self {
         let xmit_hash_policy = HashPolicy::Layer2;
-        let (up, active) = (SlaveSet::EMPTY, None);
-        Self { mode, packets_per_slave, xmit_hash_policy, primary, up, active }
+        let (up, active, all_slaves_active) = (SlaveSet::EMPTY, None, false);
+        Self { mode, packets_per_slave, xmit_hash_policy, all_slaves_active, primary, up, active }
     }
 
     /// The same with another hash for balance-xor; the other modes ignore it.
     pub const fn hashing(self, xmit_hash_policy: HashPolicy) -> Self {
         Self { xmit_hash_policy, ..self }
+    }
+
+    /// The same with the frames of backups delivered too, or not; the other modes have no backups.
+    pub const fn hearing_all(self, all_slaves_active: bool) -> Self {
+        Self { all_slaves_active, ..self }
     }
 
     /// Takes an event in. An event that says nothing new changes nothing.
@@ -82,10 +88,13 @@ impl Policy {
 
     /// What the data path is to do now.
     pub fn snapshot(&self) -> Snapshot {
-        let Roles { usable, receive, active } = match self.mode {
+        let Roles { usable, mut receive, active } = match self.mode {
             Mode::BalanceRr | Mode::BalanceXor | Mode::Broadcast => all_slaves::roles(self.up),
             Mode::ActiveBackup => active_backup::roles(self.up, self.primary, self.active),
         };
+        if self.all_slaves_active {
+            receive = SlaveSet::from_bits(u16::MAX);
+        }
         Snapshot {
             mode: self.mode,
             usable,
@@ -197,6 +206,14 @@ mod tests {
                 };
                 assert_eq!(policy.step(event), expected, "{mode}: {event:?}");
             }
+        }
+    }
+
+    #[test]
+    fn backups_are_heard_if_all_slaves_shall_be() {
+        let mut policy = Policy::new(Mode::ActiveBackup, 1, None).hearing_all(true);
+        for event in [LinkUp(1), LinkUp(0), LinkDown(1), LinkDown(0)] {
+            assert_eq!(policy.step(event).snapshot.receive, EVERY_SLAVE, "{event:?}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Sorting a batch by slave, so that each slave gets one submission and one kick.
 
 use bond_ebpf::hash::hash;
+use bond_ebpf::header::is_igmp;
 use bond_ebpf::layout::MAX_SLAVES;
 use bond_ebpf::select::{RoundRobin, SlaveSet};
 
@@ -45,7 +46,7 @@ impl Stage {
         sight: &mut impl Sight,
     ) {
         match snapshot.mode {
-            Mode::BalanceRr => self.round_robin(snapshot, batch),
+            Mode::BalanceRr => self.round_robin(snapshot, batch, sight),
             Mode::BalanceXor => self.by_hash(snapshot, batch, sight),
             Mode::Broadcast => self.to_all(snapshot.usable, batch, sight),
             Mode::ActiveBackup => {
@@ -58,21 +59,24 @@ impl Stage {
         }
     }
 
-    fn round_robin(&mut self, snapshot: Snapshot, batch: &mut Batch) {
+    /// In turn, but for IGMP: a switch that hears a join on one port sends the group there (kernel:
+    /// `bond_xmit_roundrobin_slave_get`).
+    fn round_robin(&mut self, snapshot: Snapshot, batch: &mut Batch, sight: &impl Sight) {
         let Snapshot { usable, packets_per_slave, .. } = snapshot;
-        if usable.is_empty() {
-            // The caller drops the frames, with a reason.
-            return;
-        }
+        // With no slave, the caller drops the frames, with a reason.
+        let Some(first) = usable.first() else { return };
         self.used = usable;
         // A copy, because the lanes' memory is elsewhere for all that the compiler knows: it would write the
         // selector back after every frame.
         let mut round_robin = self.round_robin;
         for frame in batch.drain(..) {
-            // Always, because a slave is usable.
-            if let Some(slot) = round_robin.select(usable, packets_per_slave) {
-                self.lanes[usize::from(slot)].push(frame);
-            }
+            let slot = if is_igmp(sight.bytes(&frame)) {
+                first
+            } else {
+                // Always one, because a slave is usable.
+                round_robin.select(usable, packets_per_slave).unwrap_or(first)
+            };
+            self.lanes[usize::from(slot)].push(frame);
         }
         self.round_robin = round_robin;
     }
