@@ -26,6 +26,18 @@ pub struct Snapshot {
     pub xmit_hash_policy: HashPolicy,
 }
 
+impl Snapshot {
+    /// The one slave that IGMP is sent on, in modes that have one: the active one, or in balance-rr the first that can be
+    /// sent on.
+    #[must_use]
+    pub fn igmp_slave(&self) -> Option<u8> {
+        match self.mode {
+            Mode::BalanceRr => self.usable.first(),
+            _ => self.active,
+        }
+    }
+}
+
 /// The byte that says that no slave is active.
 const NO_SLOT: u8 = 0xff;
 

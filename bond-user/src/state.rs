@@ -31,6 +31,8 @@ pub struct BondState {
     pub num_peer_notif: u8,
     /// From one of them to the next in ms; 0: miimon.
     pub peer_notif_delay: u64,
+    /// Times that the host's IPv4 groups are reported after IGMP goes another way.
+    pub resend_igmp: u8,
     /// Preferred slave.
     pub primary: Option<String>,
     /// Active slave, in modes that have one.

@@ -25,6 +25,7 @@ native_and_generic!(
     balance_rr_hears_a_slave_before_it_has_seen_its_link,
     a_failover_is_announced,
     announcements_are_repeated_and_reach_the_vlans,
+    groups_are_joined_again_on_the_new_slave,
 );
 
 /// An active-backup bond over [`Lan`], with its address set and the peer's known.
@@ -234,6 +235,36 @@ fn announcements_are_repeated_and_reach_the_vlans(xdp_mode: XdpMode) -> Result<(
     let on_vlan = frames(&tagged, Duration::from_millis(50))?;
     assert_eq!(on_vlan.iter().filter(|frame| frame.starts_with(&vlan)).count(), 3, "{on_vlan:02x?}");
     assert_eq!(on_vlan.iter().filter(|frame| frame.starts_with(&untagged)).count(), 0);
+    bond.stop()
+}
+
+fn groups_are_joined_again_on_the_new_slave(xdp_mode: XdpMode) -> Result<()> {
+    let (bond, lan) = bonded(xdp_mode, "--resend-igmp 3")?;
+    let mac = bond.port()?.mac;
+    // An address with autojoin makes the kernel join the group.
+    lan.host.ip("address add 239.1.1.1/32 dev bond0 autojoin")?;
+    thread::sleep(DWELL);
+    let listener = lan.cables[1].far.packet_socket(ALL_ETHERTYPES)?;
+    let pulled = Instant::now();
+    lan.cables[0].pull()?;
+    let mut times = Vec::new();
+    while pulled.elapsed() < Duration::from_millis(900) {
+        for frame in frames(&listener, Duration::from_millis(1))? {
+            // To the version 3 routers: one record, "exclude nobody", of the group.
+            let is_ours = frame.len() >= 54
+                && frame[..12] == [&[0x01, 0, 0x5e, 0, 0, 22], &mac.0[..]].concat()
+                && frame[38] == 0x22
+                && frame[42..54] == [0, 0, 0, 1, 2, 0, 0, 0, 239, 1, 1, 1];
+            if is_ours {
+                times.push(pulled.elapsed());
+            }
+        }
+    }
+    assert_eq!(times.len(), 3, "{times:?}");
+    for pair in times.windows(2) {
+        let gap = pair[1] - pair[0];
+        assert!(gap.abs_diff(Duration::from_millis(200)) < Duration::from_millis(60), "{times:?}");
+    }
     bond.stop()
 }
 

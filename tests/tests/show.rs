@@ -20,6 +20,7 @@ const BOND: &[(&str, &str)] = &[
     ("all_slaves_active", "number"),
     ("num_peer_notif", "number"),
     ("peer_notif_delay", "number"),
+    ("resend_igmp", "number"),
     ("primary", "string"),
     ("active_slave", "string"),
     ("mii_status", "string"),

@@ -46,6 +46,9 @@ pub(super) struct Args {
     /// From one of them to the next in ms; 0: miimon
     #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=300_000))]
     peer_notif_delay: u64,
+    /// IGMP reports of each of the host's groups after a change of the slave that IGMP goes by, 200 ms apart
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    resend_igmp: u8,
     /// The bond's MAC address [default: the first slave's]
     #[arg(long)]
     mac: Option<Mac>,
@@ -127,6 +130,7 @@ impl Args {
             all_slaves_active: self.all_slaves_active,
             num_peer_notif: self.num_peer_notif,
             peer_notif_delay: Duration::from_millis(self.peer_notif_delay),
+            resend_igmp: self.resend_igmp,
             mac: self.mac,
             xdp: match self.xdp_mode {
                 Xdp::Auto => XdpChoice::Auto,

@@ -60,6 +60,8 @@ pub struct BondConfig {
     pub num_peer_notif: u8,
     /// From one of them to the next; zero: miimon.
     pub peer_notif_delay: Duration,
+    /// Times that the host's IPv4 groups are reported after IGMP goes another way.
+    pub resend_igmp: u8,
     /// The bond's MAC; the first slave's if not given.
     pub mac: Option<Mac>,
     /// Where the slaves' XDP programs run.

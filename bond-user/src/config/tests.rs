@@ -11,6 +11,7 @@ fn config() -> BondConfig {
         xmit_hash_policy: HashPolicy::Layer2,
         all_slaves_active: false,
         num_peer_notif: 1,
+        resend_igmp: 1,
         peer_notif_delay: Duration::ZERO,
         mac: None,
         xdp: XdpChoice::Auto,

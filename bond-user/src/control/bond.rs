@@ -15,7 +15,7 @@ use super::uppers::Uppers;
 use super::{BondError, view};
 use crate::config::BondConfig;
 use crate::egress::{Host, Moderation};
-use crate::mode::{self, PeerNotif, Policy};
+use crate::mode::{self, Policy, Repeats};
 use crate::netlink::{Event, Events, Link, Mac, Netlink};
 use crate::poller::{Alarm, Worker};
 use crate::port::RunLock;
@@ -47,7 +47,8 @@ pub(super) struct Bond {
     pub(super) snapshot: Snapshot,
     pub(super) published: Arc<SnapshotCell>,
     pub(super) failovers: Failovers,
-    pub(super) peer_notif: PeerNotif,
+    pub(super) peer_notif: Repeats,
+    pub(super) rejoin: Repeats,
     /// The VLANs on bond0.
     pub(super) uppers: Uppers,
     pub(super) started: Instant,
@@ -92,6 +93,7 @@ impl Bond {
         self.read_events()?;
         self.follow_doubt()?;
         self.notify_peers();
+        self.rejoin_groups();
         self.ipc.answer(|| view::state(self));
         Ok(())
     }
@@ -127,9 +129,9 @@ impl Bond {
     fn wait(&self, signals: &Signals) -> Result<(), BondError> {
         let left = self.next_poll.saturating_duration_since(Instant::now());
         let left = left.min(self.doubt.pace().unwrap_or(Duration::MAX));
-        let notif = self.peer_notif.deadline();
-        let notif = notif.map(|due| due.saturating_sub(self.started.elapsed()));
-        let left = left.min(notif.unwrap_or(Duration::MAX));
+        let repeats = [&self.peer_notif, &self.rejoin].into_iter().filter_map(Repeats::deadline);
+        let now = self.started.elapsed();
+        let left = repeats.fold(left, |left, due| left.min(due.saturating_sub(now)));
         let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
         let Self { events, fitter, ipc, alarm, .. } = self;
         let fds = [events.as_fd(), fitter.as_fd(), ipc.as_fd(), alarm.as_fd(), signals.as_fd()];

@@ -1,9 +1,10 @@
 //! What follows from a mode's decision: it is published, noted, and told to the network.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::bond::Bond;
+use super::rejoin::Memberships;
 use super::uppers::Tagged;
 use super::{BondError, announce};
 use crate::mode::{ActiveChange, Decision};
@@ -27,14 +28,21 @@ impl Bond {
         if before.usable.is_empty() != self.snapshot.usable.is_empty() {
             self.host.set_carrier(&mut self.nl, !self.snapshot.usable.is_empty())?;
         }
+        let now = self.started.elapsed();
+        match self.snapshot.igmp_slave() {
+            None => self.rejoin.cancel(),
+            igmp_slave if igmp_slave != before.igmp_slave() => self.rejoin.changed(now),
+            Some(_) => {}
+        }
         if let Some(change) = decision.active_changed {
             self.note_failover(change, reason, took);
             match change.to {
-                Some(_) => self.peer_notif.changed(self.started.elapsed()),
+                Some(_) => self.peer_notif.changed(now),
                 None => self.peer_notif.cancel(),
             }
             self.notify_peers();
         }
+        self.rejoin_groups();
         Ok(())
     }
 
@@ -71,11 +79,40 @@ impl Bond {
         self.failovers.last = Some(Failover { from, to, reason, took_us, at });
     }
 
-    /// Gratuitous ARP and unsolicited NA for the addresses of bond0 and of the VLANs on it, on the new active slave.
-    pub(super) fn announce(&mut self, active: u8) {
+    /// Reports the IPv4 groups of bond0 and of the VLANs on it where IGMP goes now, if it is time to.
+    pub(super) fn rejoin_groups(&mut self) {
+        if !self.rejoin.due(self.started.elapsed()) {
+            return;
+        }
+        let Ok(groups) = std::fs::read_to_string("/proc/thread-self/net/igmp") else { return };
+        for netdev in self.netdevs() {
+            let memberships = Memberships::parse(&groups, &netdev.name);
+            let addresses = self.nl.addresses(netdev.ifindex).unwrap_or_default();
+            let source = addresses.iter().find_map(|address| match address.ip {
+                IpAddr::V4(ip) => Some(ip),
+                IpAddr::V6(_) => None,
+            });
+            let source = source.unwrap_or(Ipv4Addr::UNSPECIFIED);
+            let slave = self.snapshot.igmp_slave().map(|slot| self.slot(slot));
+            let Some(attached) = slave.and_then(|slot| slot.attached.as_ref()) else { return };
+            for report in memberships.reports(netdev.mac, source) {
+                if let Err(error) = attached.packet.send(&announce::tagged(&report, &netdev.tags)) {
+                    tracing::warn!("cannot report the groups of {}: {error}", netdev.name);
+                }
+            }
+        }
+    }
+
+    /// bond0 and the VLANs on it.
+    fn netdevs(&self) -> Vec<Tagged> {
         let (name, ifindex) = (self.config.name.clone(), self.host.ifindex);
         let bond0 = Tagged { name, ifindex, mac: self.mac, tags: Vec::new() };
-        for netdev in std::iter::once(bond0).chain(self.uppers.on(ifindex)) {
+        std::iter::once(bond0).chain(self.uppers.on(ifindex)).collect()
+    }
+
+    /// Gratuitous ARP and unsolicited NA for the addresses of bond0 and of the VLANs on it, on the new active slave.
+    pub(super) fn announce(&mut self, active: u8) {
+        for netdev in self.netdevs() {
             self.announce_netdev(active, &netdev);
         }
     }

@@ -11,6 +11,7 @@ mod join;
 mod moderate;
 mod packet;
 mod privileges;
+mod rejoin;
 mod signals;
 mod slice;
 mod slot;

@@ -1,7 +1,7 @@
 //! From a configuration to a running bond: look at everything first, then change.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::BondError;
 use super::bond::Bond;
@@ -13,7 +13,7 @@ use super::slot::Slot;
 use super::uppers::Uppers;
 use crate::config::{BindChoice, BondConfig, XdpChoice};
 use crate::egress::{Host, HostShare, HostSpec, Moderation};
-use crate::mode::{Mode, PeerNotif, Policy};
+use crate::mode::{Mode, Policy, Repeats};
 use crate::netlink::{Events, Netlink};
 use crate::poller::{Alarm, Layout, Worker, WorkerSpec};
 use crate::port::{Candidate, NapiFiles, PortError, PortSpec, RunLock, StateFile};
@@ -21,6 +21,9 @@ use crate::snapshot::SnapshotCell;
 use crate::state::Failovers;
 use crate::watch::Doubt;
 use crate::xsk::{Geometry, XskRings};
+
+/// From one report of the host's groups to the next (`bond_resend_igmp_join_requests_delayed`: HZ/5).
+const RESEND_IGMP: Duration = Duration::from_millis(200);
 
 /// What was found out before anything is changed.
 struct Plan {
@@ -225,7 +228,8 @@ impl Plan {
             slots: self.config.slaves.iter().cloned().map(Slot::new).collect(),
             snapshot: policy.snapshot(),
             failovers: Failovers::default(),
-            peer_notif: PeerNotif::new(self.config.num_peer_notif, self.config.peer_notif_period()),
+            peer_notif: Repeats::new(self.config.num_peer_notif, self.config.peer_notif_period()),
+            rejoin: Repeats::new(self.config.resend_igmp, RESEND_IGMP),
             uppers: Uppers::default(),
             started: Instant::now(),
             next_poll: Instant::now(),

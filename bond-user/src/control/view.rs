@@ -27,6 +27,7 @@ pub(super) fn state(bond: &Bond) -> BondState {
         num_peer_notif: bond.config.num_peer_notif,
         peer_notif_delay: u64::try_from(bond.config.peer_notif_delay.as_millis())
             .unwrap_or(u64::MAX),
+        resend_igmp: bond.config.resend_igmp,
         primary: bond.config.primary.clone(),
         active_slave: active,
         mii_status: up_down(!snapshot.usable.is_empty()),

@@ -6,8 +6,8 @@
 
 mod active_backup;
 mod all_slaves;
-mod notify;
 mod policy;
+mod repeats;
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,8 +15,8 @@ use std::str::FromStr;
 use bond_ebpf::select::SlaveSet;
 use serde::{Serialize, Serializer};
 
-pub use self::notify::PeerNotif;
 pub use self::policy::{ActiveChange, Decision, Event, Policy};
+pub use self::repeats::Repeats;
 
 /// The kernel's names of its modes, by number (`bond_mode_tbl` in `bond_options.c`).
 const KERNEL_NAMES: [&str; 7] = [

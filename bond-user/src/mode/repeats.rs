@@ -1,12 +1,13 @@
-//! When the network is told of a new active slave (kernel: `send_peer_notif`, `bond_peer_notify_work`).
+//! What is said several times after another slave became active: announcements (kernel: `send_peer_notif`) and IGMP
+//! reports (`igmp_retrans`).
 
 use std::time::Duration;
 
-/// The announcements that follow a change: `num` of them, the first at once, then one each `delay`.
+/// When to say it: `num` times, the first time at once, then each `delay`.
 ///
-/// The kernel sends the later ones with its monitor, and so asks for a delay that is a multiple of miimon; here any will do.
+/// The kernel's announcements go out with its monitor, and their delay must be a multiple of miimon; here any will do.
 #[derive(Clone, Debug)]
-pub struct PeerNotif {
+pub struct Repeats {
     num: u8,
     delay: Duration,
     /// How many are left, and when the next one is due.
@@ -14,7 +15,7 @@ pub struct PeerNotif {
     next: Duration,
 }
 
-impl PeerNotif {
+impl Repeats {
     /// None to send yet.
     #[must_use]
     pub const fn new(num: u8, delay: Duration) -> Self {
@@ -56,45 +57,45 @@ mod tests {
     }
 
     /// The times in ms at which one is sent, looking each millisecond.
-    fn sent(notif: &mut PeerNotif, from: u64, to: u64) -> Vec<u64> {
-        (from..to).filter(|at| notif.due(ms(*at))).collect()
+    fn sent(repeats: &mut Repeats, from: u64, to: u64) -> Vec<u64> {
+        (from..to).filter(|at| repeats.due(ms(*at))).collect()
     }
 
     #[test]
     fn the_first_at_once_and_the_others_at_their_times() {
-        let mut notif = PeerNotif::new(3, ms(100));
-        assert_eq!((notif.deadline(), sent(&mut notif, 0, 500)), (None, vec![]));
-        notif.changed(ms(500));
-        assert_eq!(notif.deadline(), Some(ms(500)));
-        assert_eq!(sent(&mut notif, 500, 650), [500, 600]);
-        assert_eq!(notif.deadline(), Some(ms(700)));
-        assert_eq!(sent(&mut notif, 650, 1200), [700]);
-        assert_eq!(notif.deadline(), None);
+        let mut repeats = Repeats::new(3, ms(100));
+        assert_eq!((repeats.deadline(), sent(&mut repeats, 0, 500)), (None, vec![]));
+        repeats.changed(ms(500));
+        assert_eq!(repeats.deadline(), Some(ms(500)));
+        assert_eq!(sent(&mut repeats, 500, 650), [500, 600]);
+        assert_eq!(repeats.deadline(), Some(ms(700)));
+        assert_eq!(sent(&mut repeats, 650, 1200), [700]);
+        assert_eq!(repeats.deadline(), None);
     }
 
     #[test]
     fn another_change_begins_anew_and_none_active_ends_it() {
-        let mut notif = PeerNotif::new(2, ms(100));
-        notif.changed(ms(0));
-        assert_eq!(sent(&mut notif, 0, 50), [0]);
-        notif.changed(ms(50));
-        assert_eq!(sent(&mut notif, 50, 120), [50]);
-        notif.cancel();
-        assert_eq!(sent(&mut notif, 120, 500), []);
+        let mut repeats = Repeats::new(2, ms(100));
+        repeats.changed(ms(0));
+        assert_eq!(sent(&mut repeats, 0, 50), [0]);
+        repeats.changed(ms(50));
+        assert_eq!(sent(&mut repeats, 50, 120), [50]);
+        repeats.cancel();
+        assert_eq!(sent(&mut repeats, 120, 500), []);
     }
 
     #[test]
     fn none_if_none_are_wanted() {
-        let mut notif = PeerNotif::new(0, ms(100));
-        notif.changed(ms(1));
-        assert_eq!((notif.deadline(), notif.due(ms(1))), (None, false));
+        let mut repeats = Repeats::new(0, ms(100));
+        repeats.changed(ms(1));
+        assert_eq!((repeats.deadline(), repeats.due(ms(1))), (None, false));
     }
 
     #[test]
     fn a_late_look_does_not_send_two_at_once() {
-        let mut notif = PeerNotif::new(3, ms(10));
-        notif.changed(ms(0));
-        assert_eq!([100, 101, 110, 115, 120].map(|at| notif.due(ms(at))), [
+        let mut repeats = Repeats::new(3, ms(10));
+        repeats.changed(ms(0));
+        assert_eq!([100, 101, 110, 115, 120].map(|at| repeats.due(ms(at))), [
             true, false, true, false, true
         ]);
     }
