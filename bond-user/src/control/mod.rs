@@ -16,6 +16,7 @@ mod signals;
 mod slice;
 mod slot;
 mod start;
+mod tell;
 mod uppers;
 mod view;
 
