@@ -63,13 +63,13 @@ fn hash_policies(criterion: &mut Criterion) {
     });
     let mut group = criterion.benchmark_group("hash");
     group.throughput(Throughput::Elements(BATCH as u64));
-    let usable = snapshot(Mode::BalanceXor).usable;
+    let Snapshot { usable, weights, .. } = snapshot(Mode::BalanceXor);
     for policy in HashPolicy::ALL {
         let mut slots = [u8::MAX; BATCH];
         group.bench_function(policy.name(), |bencher| {
             bencher.iter(|| {
                 for (slot, frame) in black_box(&mut slots).iter_mut().zip(black_box(&frames)) {
-                    *slot = black_box(usable).hashed(hash(frame, policy)).unwrap_or(u8::MAX);
+                    *slot = black_box(usable).hashed(hash(frame, policy), weights).unwrap_or(u8::MAX);
                 }
             });
         });
@@ -80,8 +80,7 @@ fn hash_policies(criterion: &mut Criterion) {
 
 /// As workers do: how many frames in a row go to one slave.
 fn runs(round_robin: &mut RoundRobin, snapshot: Snapshot, mut slots: &mut [u8]) {
-    let Snapshot { usable, packets_per_slave, .. } = snapshot;
-    while let Some((slot, run)) = round_robin.run(usable, packets_per_slave, slots.len()) {
+    while let Some((slot, run)) = round_robin.run(snapshot.usable, snapshot.turn(), slots.len()) {
         let (now, later) = slots.split_at_mut(run);
         now.fill(slot);
         if later.is_empty() {
@@ -94,7 +93,7 @@ fn runs(round_robin: &mut RoundRobin, snapshot: Snapshot, mut slots: &mut [u8]) 
 /// As an XDP program would: frame by frame.
 fn frames(round_robin: &mut RoundRobin, snapshot: Snapshot, slots: &mut [u8]) {
     for slot in slots {
-        if let Some(selected) = round_robin.select(snapshot.usable, snapshot.packets_per_slave) {
+        if let Some(selected) = round_robin.select(snapshot.usable, snapshot.turn()) {
             *slot = selected;
         }
     }

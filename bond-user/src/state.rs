@@ -144,6 +144,8 @@ pub struct SlaveState {
     pub mii_status: String,
     /// Evidence for `mii_status`.
     pub evidence: String,
+    /// Its share in balance-rr and balance-xor.
+    pub weight: u8,
     /// How often it went down.
     pub link_failure_count: u32,
     /// Its own MAC, before it became a slave.

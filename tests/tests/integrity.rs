@@ -11,6 +11,7 @@ native_and_generic!(
     active_backup_uses_the_active_slave_alone,
     balance_rr_splits_exactly_evenly,
     balance_rr_sends_runs_of_packets_per_slave,
+    weights_3_and_1_are_75_and_25_percent,
     a_backup_delivers_nothing_and_passes_link_local,
     a_backup_delivers_all_if_all_slaves_shall_be_active,
     balance_rr_keeps_igmp_on_its_first_slave,
@@ -99,6 +100,15 @@ fn balance_rr_sends_runs_of_packets_per_slave(xdp_mode: XdpMode) -> Result<()> {
             arrivals.port
         );
     }
+    bond.stop()
+}
+
+fn weights_3_and_1_are_75_and_25_percent(xdp_mode: XdpMode) -> Result<()> {
+    let (bond, bond0, wire) = bonded(xdp_mode, "--mode balance-rr --weight eth0=3")?;
+    let far = [&wire.cables[0].far, &wire.cables[1].far];
+    let report = exchange(&outward(&bond0), &[&bond0], &far)?;
+    assert_eq!(report.faults, Faults::default());
+    assert_eq!(report.counts(), [150_000, 50_000]);
     bond.stop()
 }
 

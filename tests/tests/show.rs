@@ -56,6 +56,7 @@ const SLAVE: &[(&str, &str)] = &[
     ("ifindex", "number"),
     ("mii_status", "string"),
     ("state", "string"),
+    ("weight", "number"),
     ("link_failure_count", "number"),
     ("perm_hwaddr", "string"),
     ("hwaddr", "string"),

@@ -10,7 +10,7 @@ use bond::poller::{BATCH, Counters, Dataplane, Egress, Ingress, Queue, SlavePort
 use bond::snapshot::{Snapshot, SnapshotCell};
 use bond::xsk::{BindMode, Census, Frames, Geometry, PortId, UmemId};
 use bond_ebpf::hash::HashPolicy;
-use bond_ebpf::select::SlaveSet;
+use bond_ebpf::select::{SlaveSet, Weights};
 use core_affinity::CoreId;
 
 /// The modes of the benchmarks. Frames of a software NIC have no bytes to hash, and broadcast sends more than it gets.
@@ -50,8 +50,15 @@ pub fn snapshot(mode: Mode) -> Snapshot {
         Mode::BalanceRr | Mode::BalanceXor | Mode::Broadcast => (both, None),
         Mode::ActiveBackup => (std::iter::once(0).collect(), Some(0)),
     };
-    let xmit_hash_policy = HashPolicy::Layer2;
-    Snapshot { mode, usable: both, receive, active, packets_per_slave: 1, xmit_hash_policy }
+    Snapshot {
+        mode,
+        usable: both,
+        receive,
+        active,
+        packets_per_slave: 1,
+        xmit_hash_policy: HashPolicy::Layer2,
+        weights: Weights::EVEN,
+    }
 }
 
 /// bond0's end and two slaves of one queue each, with the rings and chunks that `bond run` gives them.

@@ -4,7 +4,7 @@ use std::vec::Vec;
 
 use super::HashPolicy::{Layer2, Layer23, Layer34, VlanSrcMac};
 use super::*;
-use crate::select::SlaveSet;
+use crate::select::{SlaveSet, Weights};
 
 const DESTINATION: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const SOURCE: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -52,7 +52,7 @@ fn tagged(tag: u16, frame: &[u8]) -> Vec<u8> {
 /// The slot that a hash chooses out of `slaves` slaves.
 fn slot(hash: u32, slaves: u8) -> u8 {
     let usable: SlaveSet = (0..slaves).collect();
-    usable.hashed(hash).unwrap()
+    usable.hashed(hash, Weights::EVEN).unwrap()
 }
 
 /// Frame, policy, hash, and the slave out of 2, 3 and 4.

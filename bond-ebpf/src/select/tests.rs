@@ -44,7 +44,7 @@ fn set_operations() {
         (SlaveSet::EMPTY.first(), SlaveSet::EMPTY.first_from(9), SlaveSet::EMPTY.len()),
         (None, None, 0)
     );
-    assert_eq!((SlaveSet::EMPTY.last(), SlaveSet::EMPTY.hashed(7)), (None, None));
+    assert_eq!((SlaveSet::EMPTY.last(), SlaveSet::EMPTY.hashed(7, Weights::EVEN)), (None, None));
 }
 
 #[test]
@@ -81,6 +81,8 @@ fn degenerate_arguments_make_progress() {
     assert_eq!(selector.run(set(&[0, 1]), 1, 0), Some((0, 0)));
     assert_eq!(selector.run(set(&[0, 1]), 1, 1), Some((0, 1)), "an empty run is nobody's turn");
     assert_eq!(selector.run(set(&[7]), u16::MAX, usize::MAX), Some((7, 65_535)));
+    let widest = Turn { packets_per_slave: u16::MAX, weights: Weights::from_bytes([255; 16]) };
+    assert_eq!(selector.run(set(&[9]), widest, usize::MAX), Some((9, 65_535 * 255)));
 }
 
 #[test]
@@ -99,6 +101,46 @@ fn at_random_with_0_packets_per_slave() {
         last = next;
     }
     assert!(pairs.as_flattened().iter().all(|pairs| (9_500..10_500).contains(pairs)), "{pairs:?}");
+}
+
+/// Weights of slots 1, 2 and 7; the others' do not matter.
+fn weights(of: [u8; 3]) -> Weights {
+    let mut bytes = [9; MAX_SLAVES];
+    (bytes[1], bytes[2], bytes[7]) = (of[0], of[1], of[2]);
+    Weights::from_bytes(bytes)
+}
+
+#[test]
+fn weights_are_shares() {
+    let (usable, mut selector) = (set(&[1, 2, 7]), RoundRobin::default());
+    let turn = Turn { packets_per_slave: 2, weights: weights([3, 0, 2]) };
+    let expected = [1, 1, 1, 1, 1, 1, 2, 2, 7, 7, 7, 7];
+    for frame in 0..48 {
+        let slot = selector.select(usable, turn);
+        assert_eq!(slot, Some(expected[frame % expected.len()]), "frame {frame}");
+    }
+    // By hash: shares of every row of as many hashes as the weights' sum, and of the kernel's if all are the same.
+    let slots = |weights| [0, 1, 2, 3, 4, 5, 6].map(|hash| usable.hashed(hash, weights).unwrap());
+    assert_eq!(slots(weights([3, 0, 2])), [1, 1, 1, 2, 7, 7, 1]);
+    assert_eq!(slots(weights([1, 1, 1])), [1, 2, 7, 1, 2, 7, 1]);
+    assert_eq!(slots(Weights::EVEN), [1, 2, 7, 1, 2, 7, 1]);
+}
+
+#[test]
+fn three_to_one_is_75_and_25_percent() {
+    let usable = set(&[0, 1]);
+    let mut bytes = [1; MAX_SLAVES];
+    bytes[0] = 3;
+    let weights = Weights::from_bytes(bytes);
+    for packets_per_slave in [0, 1, 7] {
+        let (mut selector, mut frames) = (RoundRobin::default(), [0u32; 2]);
+        let turn = Turn { packets_per_slave, weights };
+        for _ in 0..28_000 {
+            frames[usize::from(selector.select(usable, turn).unwrap())] += 1;
+        }
+        let slack = if packets_per_slave == 0 { 200 } else { 0 };
+        assert!(frames[0].abs_diff(21_000) <= slack, "{packets_per_slave}: {frames:?}");
+    }
 }
 
 fn some_set() -> impl Strategy<Value = SlaveSet> {

@@ -37,6 +37,9 @@ pub(super) struct Args {
     /// What balance-xor chooses a flow's slave by
     #[arg(long, value_enum, default_value_t = Hash::Layer2, value_name = "POLICY")]
     xmit_hash_policy: Hash,
+    /// Shares of slaves in balance-rr and balance-xor, 1 to 255; 1 for those not named
+    #[arg(long, value_delimiter = ',', value_name = "IF=N,IF=N", value_parser = weight)]
+    weight: Vec<(String, u8)>,
     /// Deliver the frames of backups too: duplicates, of what a switch floods
     #[arg(long)]
     all_slaves_active: bool,
@@ -112,6 +115,15 @@ enum Waiting {
     Busy,
 }
 
+/// One IF=N of `--weight`.
+fn weight(text: &str) -> Result<(String, u8), String> {
+    let parts = text.split_once('=').map(|(name, weight)| (name.to_owned(), weight.parse()));
+    match parts {
+        Some((name, Ok(weight @ 1..))) => Ok((name, weight)),
+        _ => Err("give an interface and a number from 1 to 255: eth0=3".into()),
+    }
+}
+
 impl Args {
     fn into_config(self) -> BondConfig {
         BondConfig {
@@ -127,6 +139,7 @@ impl Args {
                 Hash::Layer34 => HashPolicy::Layer34,
                 Hash::VlanSrcMac => HashPolicy::VlanSrcMac,
             },
+            weight: self.weight,
             all_slaves_active: self.all_slaves_active,
             num_peer_notif: self.num_peer_notif,
             peer_notif_delay: Duration::from_millis(self.peer_notif_delay),

@@ -207,7 +207,7 @@ impl Plan {
             u8::try_from(slot).ok()
         });
         let policy = Policy::new(self.config.mode, self.config.packets_per_slave, primary)
-            .hashing(self.config.xmit_hash_policy)
+            .spreading(self.config.xmit_hash_policy, self.config.weights())
             .hearing_all(self.config.all_slaves_active);
         let published = Arc::new(SnapshotCell::new(policy.snapshot()));
         let alarm = Arc::new(Alarm::new().map_err(BondError::io("cannot make an eventfd"))?);

@@ -110,6 +110,7 @@ fn slave(bond: &Bond, slot: u8, state: &Slot) -> SlaveState {
         state: if sends { "active" } else { "backup" }.into(),
         mii_status: up_down(state.carrier.up()),
         evidence: evidence(bond, state),
+        weight: bond.config.weight_of(&state.name),
         link_failure_count: state.carrier.link_failure_count(),
         perm_hwaddr: mac(attached.map(|attached| attached.perm_mac)),
         hwaddr: mac(attached.map(|attached| attached.mac)),

@@ -1,7 +1,7 @@
 //! The state machine of the control thread: link events in, snapshots out.
 
 use bond_ebpf::hash::HashPolicy;
-use bond_ebpf::select::SlaveSet;
+use bond_ebpf::select::{SlaveSet, Weights};
 
 use super::{Mode, Roles, active_backup, all_slaves};
 use crate::snapshot::Snapshot;
@@ -44,6 +44,7 @@ pub struct Policy {
     mode: Mode,
     packets_per_slave: u16,
     xmit_hash_policy: HashPolicy,
+    weights: Weights,
     all_slaves_active: bool,
     primary: Option<u8>,
     up: SlaveSet,
@@ -54,14 +55,22 @@ impl Policy {
     /// A policy with every slave down. `packets_per_slave` is for balance-rr, `primary` (a slot) for
     /// active-backup; the other modes ignore them.
     pub const fn new(mode: Mode, packets_per_slave: u16, primary: Option<u8>) -> Self {
-        let xmit_hash_policy = HashPolicy::Layer2;
-        let (up, active, all_slaves_active) = (SlaveSet::EMPTY, None, false);
-        Self { mode, packets_per_slave, xmit_hash_policy, all_slaves_active, primary, up, active }
+        Self {
+            mode,
+            packets_per_slave,
+            xmit_hash_policy: HashPolicy::Layer2,
+            weights: Weights::EVEN,
+            all_slaves_active: false,
+            primary,
+            up: SlaveSet::EMPTY,
+            active: None,
+        }
     }
 
-    /// The same with another hash for balance-xor; the other modes ignore it.
-    pub const fn hashing(self, xmit_hash_policy: HashPolicy) -> Self {
-        Self { xmit_hash_policy, ..self }
+    /// The same with another hash for balance-xor, and shares of the slaves in it and in balance-rr; the other modes ignore
+    /// them.
+    pub const fn spreading(self, xmit_hash_policy: HashPolicy, weights: Weights) -> Self {
+        Self { xmit_hash_policy, weights, ..self }
     }
 
     /// The same with the frames of backups delivered too, or not; the other modes have no backups.
@@ -102,6 +111,7 @@ impl Policy {
             active,
             packets_per_slave: self.packets_per_slave,
             xmit_hash_policy: self.xmit_hash_policy,
+            weights: self.weights,
         }
     }
 }
@@ -130,6 +140,7 @@ mod tests {
                     active: to,
                     packets_per_slave: 1,
                     xmit_hash_policy: HashPolicy::Layer2,
+                    weights: Weights::EVEN,
                 },
                 active_changed: (from != to).then_some(ActiveChange { from, to }),
             };
@@ -183,7 +194,8 @@ mod tests {
     #[test]
     fn the_others_send_on_every_slave_that_is_up_and_hear_all() {
         for mode in [Mode::BalanceRr, Mode::BalanceXor, Mode::Broadcast] {
-            let mut policy = Policy::new(mode, 3, Some(1)).hashing(HashPolicy::Layer34);
+            let mut policy = Policy::new(mode, 3, Some(1))
+                .spreading(HashPolicy::Layer34, Weights::from_bytes([5; 16]));
             let rows: [(Event, &[u8]); 6] = [
                 (LinkUp(1), &[1]),
                 (LinkUp(0), &[0, 1]),
@@ -201,6 +213,7 @@ mod tests {
                         active: None,
                         packets_per_slave: 3,
                         xmit_hash_policy: HashPolicy::Layer34,
+                        weights: Weights::from_bytes([5; 16]),
                     },
                     active_changed: None,
                 };

@@ -62,7 +62,7 @@ impl Stage {
     /// In turn, but for IGMP: a switch that hears a join on one port sends the group there (kernel:
     /// `bond_xmit_roundrobin_slave_get`).
     fn round_robin(&mut self, snapshot: Snapshot, batch: &mut Batch, sight: &impl Sight) {
-        let Snapshot { usable, packets_per_slave, .. } = snapshot;
+        let (usable, turn) = (snapshot.usable, snapshot.turn());
         // With no slave, the caller drops the frames, with a reason.
         let Some(first) = usable.first() else { return };
         self.used = usable;
@@ -74,7 +74,7 @@ impl Stage {
                 first
             } else {
                 // Always one, because a slave is usable.
-                round_robin.select(usable, packets_per_slave).unwrap_or(first)
+                round_robin.select(usable, turn).unwrap_or(first)
             };
             self.lanes[usize::from(slot)].push(frame);
         }
@@ -82,16 +82,14 @@ impl Stage {
     }
 
     fn by_hash(&mut self, snapshot: Snapshot, batch: &mut Batch, sight: &impl Sight) {
-        let Snapshot { usable, xmit_hash_policy, .. } = snapshot;
-        if usable.is_empty() {
-            return;
-        }
+        let Snapshot { usable, xmit_hash_policy, weights, .. } = snapshot;
+        let Some(first) = usable.first() else { return };
         self.used = usable;
         for frame in batch.drain(..) {
-            // Always, because a slave is usable.
-            if let Some(slot) = usable.hashed(hash(sight.bytes(&frame), xmit_hash_policy)) {
-                self.lanes[usize::from(slot)].push(frame);
-            }
+            let hash = hash(sight.bytes(&frame), xmit_hash_policy);
+            // Always one, because a slave is usable.
+            let slot = usable.hashed(hash, weights).unwrap_or(first);
+            self.lanes[usize::from(slot)].push(frame);
         }
     }
 

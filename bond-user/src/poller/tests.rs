@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bond_ebpf::hash::HashPolicy;
-use bond_ebpf::select::SlaveSet;
+use bond_ebpf::select::{SlaveSet, Weights};
 use proptest::prelude::*;
 
 use super::soft_nic::{SoftFrame, SoftMemory, SoftNic, SoftRx, SoftTx};
@@ -108,6 +108,7 @@ pub(super) fn active_backup(active: Option<u8>) -> Snapshot {
         active,
         packets_per_slave: 1,
         xmit_hash_policy: HashPolicy::Layer2,
+        weights: Weights::EVEN,
     }
 }
 
@@ -120,6 +121,7 @@ pub(super) fn balance_rr(usable: &[u8], packets_per_slave: u16) -> Snapshot {
         active: None,
         packets_per_slave,
         xmit_hash_policy: HashPolicy::Layer2,
+        weights: Weights::EVEN,
     }
 }
 

@@ -1,4 +1,5 @@
 use bond_ebpf::hash::HashPolicy;
+use bond_ebpf::select::Weights;
 
 use super::*;
 use crate::poller::Pool as _;
@@ -70,6 +71,7 @@ fn snapshot(mode: Mode, usable: &[u8]) -> Snapshot {
         active: None,
         packets_per_slave: 1,
         xmit_hash_policy: HashPolicy::Layer2,
+        weights: Weights::EVEN,
     }
 }
 
