@@ -201,13 +201,6 @@ pub struct Turn {
     pub weights: Weights,
 }
 
-/// A turn in which all slaves have the same share.
-impl From<u16> for Turn {
-    fn from(packets_per_slave: u16) -> Self {
-        Self { packets_per_slave, weights: Weights::EVEN }
-    }
-}
-
 /// Transmit selector of mode balance-rr: `packets_per_slave` frames to a slave, then the next slave.
 ///
 /// Each worker has its own, as each CPU has in the kernel. It differs from the kernel's on purpose:
@@ -232,7 +225,7 @@ pub struct RoundRobin {
 impl RoundRobin {
     /// The slave of the next frame; `None` when no slave is usable.
     #[inline]
-    pub fn select(&mut self, usable: SlaveSet, turn: impl Into<Turn>) -> Option<u8> {
+    pub fn select(&mut self, usable: SlaveSet, turn: Turn) -> Option<u8> {
         self.run(usable, turn, 1).map(|(slot, _)| slot)
     }
 
@@ -245,10 +238,10 @@ impl RoundRobin {
     pub fn run(
         &mut self,
         usable: SlaveSet,
-        turn: impl Into<Turn>,
+        turn: Turn,
         want: usize,
     ) -> Option<(u8, usize)> {
-        let Turn { packets_per_slave, weights } = turn.into();
+        let Turn { packets_per_slave, weights } = turn;
         if packets_per_slave == 0 {
             return Some((usable.hashed(self.random(), weights)?, want.min(1)));
         }

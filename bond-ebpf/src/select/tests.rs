@@ -10,6 +10,11 @@ fn set(slots: &[u8]) -> SlaveSet {
     slots.iter().copied().collect()
 }
 
+/// A turn of slaves with the same share.
+fn even(packets_per_slave: u16) -> Turn {
+    Turn { packets_per_slave, weights: Weights::EVEN }
+}
+
 fn config() -> ProptestConfig {
     ProptestConfig {
         cases: if cfg!(miri) { 4 } else { 256 },
@@ -56,31 +61,31 @@ fn no_slot_16() {
 #[test]
 fn round_robin_by_hand() {
     let mut one = RoundRobin::default();
-    assert_eq!([(); 5].map(|()| one.select(set(&[0, 1]), 1)), [0, 1, 0, 1, 0].map(Some));
+    assert_eq!([(); 5].map(|()| one.select(set(&[0, 1]), even(1))), [0, 1, 0, 1, 0].map(Some));
     let mut three = RoundRobin::default();
-    assert_eq!([(); 8].map(|()| three.select(set(&[2, 5]), 3)), [2, 2, 2, 5, 5, 5, 2, 2].map(Some));
+    assert_eq!([(); 8].map(|()| three.select(set(&[2, 5]), even(3))), [2, 2, 2, 5, 5, 5, 2, 2].map(Some));
 }
 
 #[test]
 fn goes_on_with_the_next_when_the_set_changes() {
     let (all, lost) = (set(&[0, 1, 2]), set(&[0, 2]));
     let mut selector = RoundRobin::default();
-    assert_eq!(selector.run(all, 4, 5), Some((0, 4)));
-    assert_eq!(selector.run(all, 4, 1), Some((1, 1)));
-    assert_eq!(selector.run(lost, 4, 9), Some((2, 4)), "slave 1 is lost in its turn");
-    assert_eq!(selector.run(SlaveSet::EMPTY, 4, 9), None);
-    assert_eq!(selector.run(all, 4, 9), Some((0, 4)));
-    assert_eq!(selector.run(all, 4, 9), Some((1, 4)), "and gets a whole turn when it is back");
-    assert_eq!(selector.run(all, 4, 3), Some((2, 3)));
-    assert_eq!(selector.run(all, 2, 3), Some((0, 2)), "a shorter turn is already over");
+    assert_eq!(selector.run(all, even(4), 5), Some((0, 4)));
+    assert_eq!(selector.run(all, even(4), 1), Some((1, 1)));
+    assert_eq!(selector.run(lost, even(4), 9), Some((2, 4)), "slave 1 is lost in its turn");
+    assert_eq!(selector.run(SlaveSet::EMPTY, even(4), 9), None);
+    assert_eq!(selector.run(all, even(4), 9), Some((0, 4)));
+    assert_eq!(selector.run(all, even(4), 9), Some((1, 4)), "and gets a whole turn when it is back");
+    assert_eq!(selector.run(all, even(4), 3), Some((2, 3)));
+    assert_eq!(selector.run(all, even(2), 3), Some((0, 2)), "a shorter turn is already over");
 }
 
 #[test]
 fn degenerate_arguments_make_progress() {
     let mut selector = RoundRobin::default();
-    assert_eq!(selector.run(set(&[0, 1]), 1, 0), Some((0, 0)));
-    assert_eq!(selector.run(set(&[0, 1]), 1, 1), Some((0, 1)), "an empty run is nobody's turn");
-    assert_eq!(selector.run(set(&[7]), u16::MAX, usize::MAX), Some((7, 65_535)));
+    assert_eq!(selector.run(set(&[0, 1]), even(1), 0), Some((0, 0)));
+    assert_eq!(selector.run(set(&[0, 1]), even(1), 1), Some((0, 1)), "an empty run is nobody's turn");
+    assert_eq!(selector.run(set(&[7]), even(u16::MAX), usize::MAX), Some((7, 65_535)));
     let widest = Turn { packets_per_slave: u16::MAX, weights: Weights::from_bytes([255; 16]) };
     assert_eq!(selector.run(set(&[9]), widest, usize::MAX), Some((9, 65_535 * 255)));
 }
@@ -89,14 +94,14 @@ fn degenerate_arguments_make_progress() {
 fn at_random_with_0_packets_per_slave() {
     let usable = set(&[1, 2, 7]);
     let mut selector = RoundRobin::default();
-    assert_eq!(selector.run(usable, 0, 9).map(|(_, run)| run), Some(1));
-    assert_eq!(selector.run(SlaveSet::EMPTY, 0, 9), None);
+    assert_eq!(selector.run(usable, even(0), 9).map(|(_, run)| run), Some(1));
+    assert_eq!(selector.run(SlaveSet::EMPTY, even(0), 9), None);
     // How often a slave follows a slave: 10,000 times each, and by chance 100 more or less.
     let mut pairs = [[0u32; 3]; 3];
     let rank = |slot: Option<u8>| usable.iter().position(|other| Some(other) == slot).unwrap();
-    let mut last = rank(selector.select(usable, 0));
+    let mut last = rank(selector.select(usable, even(0)));
     for _ in 0..90_000 {
-        let next = rank(selector.select(usable, 0));
+        let next = rank(selector.select(usable, even(0)));
         pairs[last][next] += 1;
         last = next;
     }
@@ -168,7 +173,7 @@ proptest! {
         let slots: Vec<u8> = usable.iter().collect();
         for frame in 0..frames {
             let expected = slots[frame / usize::from(turn) % slots.len()];
-            prop_assert_eq!(selector.select(usable, turn), Some(expected));
+            prop_assert_eq!(selector.select(usable, even(turn)), Some(expected));
         }
     }
 
@@ -179,14 +184,14 @@ proptest! {
         let (mut batched, mut single) = (RoundRobin::default(), RoundRobin::default());
         for (bits, turn, want) in steps {
             let usable = SlaveSet::from_bits(bits);
-            let Some((slot, run)) = batched.run(usable, turn, want) else {
+            let Some((slot, run)) = batched.run(usable, even(turn), want) else {
                 prop_assert!(usable.is_empty());
-                prop_assert_eq!(single.select(usable, turn), None);
+                prop_assert_eq!(single.select(usable, even(turn)), None);
                 continue;
             };
             prop_assert!(usable.contains(slot) && 0 < run && run <= want);
             for _ in 0..run {
-                prop_assert_eq!(single.select(usable, turn), Some(slot));
+                prop_assert_eq!(single.select(usable, even(turn)), Some(slot));
             }
         }
     }
@@ -201,15 +206,15 @@ proptest! {
         let mut selector = RoundRobin::default();
         for (bits, turn, frames) in history {
             for _ in 0..frames {
-                selector.select(SlaveSet::from_bits(bits), turn);
+                selector.select(SlaveSet::from_bits(bits), even(turn));
             }
         }
         for _ in 0..skip {
-            selector.select(usable, turn);
+            selector.select(usable, even(turn));
         }
         let mut frames = [0u16; MAX_SLAVES];
         for _ in 0..usable.len() * u32::from(turn) {
-            frames[usize::from(selector.select(usable, turn).unwrap())] += 1;
+            frames[usize::from(selector.select(usable, even(turn)).unwrap())] += 1;
         }
         for slot in 0..16 {
             let share = if usable.contains(slot) { turn } else { 0 };
