@@ -1,4 +1,5 @@
-//! What the control thread tells the workers: one word, published whole.
+//! What the control thread tells the workers: one word, published whole, and beside it the weights, which stay as they are
+//! while the bond runs.
 
 use bond_ebpf::hash::HashPolicy;
 use bond_ebpf::layout::MAX_SLAVES;
@@ -81,9 +82,8 @@ impl Snapshot {
 
 /// Where the control thread leaves the snapshot and the workers find it.
 ///
-/// One word, so that a reader cannot see half of a change, and neither side ever waits. The weights lie beside it: they are
-/// right with any other word, and change seldom. All have a cache line for themselves: the workers' copies of the line stay
-/// valid until a link changes.
+/// One word, so that a reader cannot see half of a change, and neither side ever waits. It has a
+/// cache line for itself and the weights: the workers' copies of the line stay valid until a link changes.
 #[derive(Debug)]
 pub struct SnapshotCell(CachePadded<Words>);
 

@@ -21,7 +21,7 @@ pub struct BondState {
     pub mode: String,
     /// Carrier poll interval in ms.
     pub miimon: u64,
-    /// Frames in a row to one slave in balance-rr.
+    /// Frames in a row to one slave in balance-rr; 0: each to one at random.
     pub packets_per_slave: u16,
     /// What balance-xor hashes, by the kernel's name.
     pub xmit_hash_policy: String,
@@ -31,7 +31,7 @@ pub struct BondState {
     pub num_peer_notif: u8,
     /// From one of them to the next in ms; 0: miimon.
     pub peer_notif_delay: u64,
-    /// Times that the host's IPv4 groups are reported after IGMP goes another way.
+    /// Times that the host's IPv4 groups are reported when IGMP goes by another slave.
     pub resend_igmp: u8,
     /// Preferred slave.
     pub primary: Option<String>,

@@ -88,7 +88,7 @@ fn layer3_and_4_tell_flows_by_their_ports(xdp_mode: XdpMode) -> Result<()> {
     let far = [0, 1].map(|cable: usize| wire.cables[cable].far.packet_socket(ETHERTYPE_IPV4));
     let host = bond0.packet_socket(ETHERTYPE_IPV4)?;
     for port in PORTS {
-        assert!(host.send(&udp(bond0.mac, port))?);
+        while !host.send(&udp(bond0.mac, port))? {}
     }
     for (slave, socket) in far.into_iter().enumerate() {
         let expected: BTreeSet<u16> = PORTS.filter(|port| slave_of(*port) == slave).collect();

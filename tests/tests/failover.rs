@@ -228,7 +228,7 @@ fn announcements_are_repeated_and_reach_the_vlans(xdp_mode: XdpMode) -> Result<(
     assert_eq!(times.len(), 3, "{times:?}");
     for pair in times.windows(2) {
         let gap = pair[1] - pair[0];
-        assert!(gap.abs_diff(Duration::from_millis(100)) < Duration::from_millis(40), "{times:?}");
+        assert!(gap >= Duration::from_millis(75), "{times:?}");
     }
     // Only what has the tag comes up the VLAN's netdev.
     let vlan = gratuitous_arp(mac, [10, 5, 5, 120]);
@@ -253,6 +253,7 @@ fn groups_are_joined_again_on_the_new_slave(xdp_mode: XdpMode) -> Result<()> {
             // To the version 3 routers: one record, "exclude nobody", of the group.
             let is_ours = frame.len() >= 54
                 && frame[..12] == [&[0x01, 0, 0x5e, 0, 0, 22], &mac.0[..]].concat()
+                && frame[26..30] == [10, 3, 3, 120]
                 && frame[38] == 0x22
                 && frame[42..54] == [0, 0, 0, 1, 2, 0, 0, 0, 239, 1, 1, 1];
             if is_ours {
@@ -263,7 +264,7 @@ fn groups_are_joined_again_on_the_new_slave(xdp_mode: XdpMode) -> Result<()> {
     assert_eq!(times.len(), 3, "{times:?}");
     for pair in times.windows(2) {
         let gap = pair[1] - pair[0];
-        assert!(gap.abs_diff(Duration::from_millis(200)) < Duration::from_millis(60), "{times:?}");
+        assert!(gap >= Duration::from_millis(170), "{times:?}");
     }
     bond.stop()
 }

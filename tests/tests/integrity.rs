@@ -165,7 +165,7 @@ fn balance_rr_keeps_igmp_on_its_first_slave(xdp_mode: XdpMode) -> Result<()> {
     let mut heard_by = |expected: usize| -> Result<()> {
         let host = bond0.packet_socket(IPV4)?;
         for number in 0..20 {
-            assert!(host.send(&report(number))?);
+            while !host.send(&report(number))? {}
         }
         let mut buffer = [0; 2048];
         for (at, socket) in far.iter().enumerate() {
@@ -184,5 +184,8 @@ fn balance_rr_keeps_igmp_on_its_first_slave(xdp_mode: XdpMode) -> Result<()> {
         state.slave("eth0").is_some_and(|slave| slave.mii_status == "down")
     })?;
     heard_by(1)?;
+    wire.cables[0].plug()?;
+    bond.wait_until_whole()?;
+    heard_by(0)?;
     bond.stop()
 }

@@ -51,7 +51,7 @@ pub struct BondConfig {
     pub miimon: Duration,
     /// Preferred slave of active-backup.
     pub primary: Option<String>,
-    /// Frames in a row to one slave in balance-rr.
+    /// Frames in a row to one slave in balance-rr; 0: each to one at random.
     pub packets_per_slave: u16,
     /// What balance-xor hashes.
     pub xmit_hash_policy: HashPolicy,
@@ -63,7 +63,7 @@ pub struct BondConfig {
     pub num_peer_notif: u8,
     /// From one of them to the next; zero: miimon.
     pub peer_notif_delay: Duration,
-    /// Times that the host's IPv4 groups are reported after IGMP goes another way.
+    /// Times that the host's IPv4 groups are reported when IGMP goes by another slave.
     pub resend_igmp: u8,
     /// The bond's MAC; the first slave's if not given.
     pub mac: Option<Mac>,

@@ -253,21 +253,25 @@ impl Plan {
     fn chunks(&self, worker: u32) -> u32 {
         let share = |queues: u32| queues.saturating_sub(worker).div_ceil(self.spec.workers);
         let queues = self.candidates.iter().map(|candidate| share(candidate.queues)).sum::<u32>();
-        self.spec.geometry.chunks(1 + queues) + self.seam()
+        self.spec.geometry.chunks(1 + queues) + self.stock()
     }
 
-    /// Frames of each UMEM that the egress of a pipeline keeps for copies: at the seam, and of broadcast's frames. In the
-    /// other layout it has all.
+    /// Frames of a UMEM that the egress of a pipeline keeps for the copies of one slave's frames. In the other layout it
+    /// has all.
     fn seam(&self) -> u32 {
-        let (mode, spec) = (self.config.mode, &self.spec);
-        let copies = match mode {
-            Mode::Broadcast => u32::try_from(self.candidates.len()).unwrap_or(u32::MAX),
-            _ => u32::from(spec.zero_copy),
-        };
         match self.config.layout {
-            Layout::Pipeline => copies * spec.geometry.seam(),
+            Layout::Pipeline => self.spec.geometry.seam(),
             Layout::RunToCompletion => 0,
         }
+    }
+
+    /// The same of the shared UMEM: for what crosses the seam into it, or for broadcast's duplicates.
+    fn stock(&self) -> u32 {
+        let slaves = match self.config.mode {
+            Mode::Broadcast => u32::try_from(self.candidates.len()).unwrap_or(u32::MAX),
+            _ => u32::from(self.spec.zero_copy),
+        };
+        slaves * self.seam()
     }
 
     fn spawn(
@@ -284,6 +288,7 @@ impl Plan {
                 layout: self.config.layout,
                 cores: cores.to_vec(),
                 poll: self.config.poll,
+                stock: self.stock() as usize,
                 seam: self.seam() as usize,
                 alarm: Arc::clone(alarm),
             };

@@ -23,13 +23,16 @@ impl Bond {
         if !self.rejoin.due(self.started.elapsed()) {
             return;
         }
-        let Ok(groups) = std::fs::read_to_string("/proc/thread-self/net/igmp") else { return };
+        let groups = match std::fs::read_to_string("/proc/thread-self/net/igmp") {
+            Ok(groups) => groups,
+            Err(error) => return tracing::warn!("cannot report the host's groups: {error}"),
+        };
         for netdev in self.netdevs() {
             let memberships = Memberships::parse(&groups, &netdev.name);
             let addresses = self.nl.addresses(netdev.ifindex).unwrap_or_default();
             let source = addresses.iter().find_map(|address| match address.ip {
-                IpAddr::V4(ip) => Some(ip),
-                IpAddr::V6(_) => None,
+                IpAddr::V4(ip) if !ip.is_multicast() => Some(ip),
+                _ => None,
             });
             let source = source.unwrap_or(Ipv4Addr::UNSPECIFIED);
             let slave = self.snapshot.igmp_slave().map(|slot| self.slot(slot));
@@ -64,7 +67,8 @@ impl Bond {
         };
         let router = is_ipv6_router(name);
         let Some(attached) = &self.slot(active).attached else { return };
-        for Address { ip, .. } in addresses.into_iter().filter(|address| !address.tentative) {
+        let ours = |address: &Address| !address.tentative && !address.ip.is_multicast();
+        for Address { ip, .. } in addresses.into_iter().filter(ours) {
             let frame = match ip {
                 IpAddr::V4(ip) => announce::tagged(&announce::gratuitous_arp(*mac, ip), tags),
                 IpAddr::V6(ip) => {

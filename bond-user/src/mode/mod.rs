@@ -39,7 +39,7 @@ pub enum Mode {
     BalanceRr = 0,
     /// One slave at a time; the others stand by.
     ActiveBackup = 1,
-    /// To every flow its usable slave, by a hash.
+    /// Each flow on one usable slave, by a hash.
     BalanceXor = 2,
     /// Everything on every usable slave.
     Broadcast = 3,

@@ -81,7 +81,7 @@ mod tests {
         repeats.changed(ms(50));
         assert_eq!(sent(&mut repeats, 50, 120), [50]);
         repeats.cancel();
-        assert_eq!(sent(&mut repeats, 120, 500), []);
+        assert_eq!(sent(&mut repeats, 120, 500), Vec::<u64>::new());
     }
 
     #[test]

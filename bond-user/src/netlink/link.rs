@@ -51,7 +51,8 @@ pub struct Link {
     pub operstate: OperState,
     /// ifindex of the bridge, bond or team it is enslaved to.
     pub master: Option<u32>,
-    /// ifindex of the netdev it is on: of a VLAN its lower one, of a veth its peer (IFLA_LINK).
+    /// ifindex of the netdev it is on: of a VLAN its lower one, of a veth its peer (IFLA_LINK). `None` too if that is in
+    /// another network namespace.
     pub lower: Option<u32>,
     /// The tag that a VLAN netdev gives to its frames.
     pub vlan: Option<Vlan>,
@@ -104,6 +105,9 @@ impl Link {
         let mut link = Self::new(&header, parse_string(name)?);
         link.read(attributes)?;
         link.carrier = link.up && link.has_carrier;
+        if attribute(attributes, libc::IFLA_LINK_NETNSID).is_some() {
+            link.lower = None; // Another network namespace's ifindex.
+        }
         Ok(Some(link))
     }
 

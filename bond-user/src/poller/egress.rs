@@ -80,20 +80,23 @@ pub struct Egress<R: Rings> {
     doubt: bool,
 }
 
-/// The frames of a batch, for the mode.
-struct Frames<'a, M, P> {
-    umems: &'a TxUmems<M>,
+/// What the mode may see and have of the frames of a batch.
+struct InHand<'a, R: Rings, P> {
+    umems: &'a TxUmems<R::Memory>,
+    slaves: &'a Table<Vec<TxQueue<R::Tx>>, MAX_SLAVES>,
     pools: &'a mut P,
     counters: &'a Counters,
 }
 
-impl<M: Memory, P: Pools> Sight for Frames<'_, M, P> {
+impl<R: Rings, P: Pools> Sight for InHand<'_, R, P> {
     fn bytes<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
         self.umems.0.get(frame.umem()).map_or(&[], |umem| umem.memory.bytes(frame))
     }
 
     fn duplicate(&mut self, frame: &Frame, slot: u8) -> Option<Frame> {
-        let copy = self.umems.copy(self.pools, frame, frame.umem());
+        // Of the slave's own UMEM if it has one, or it would be copied twice.
+        let queue = self.slaves.get(slot).and_then(|queues| queues.first());
+        let copy = self.umems.copy(self.pools, frame, queue.map_or(frame.umem(), TxQueue::umem));
         if copy.is_none() {
             self.counters.port(PortId::slave(slot)).drop(DropReason::NoFreeFrame, 1);
         }
@@ -220,7 +223,7 @@ impl<R: Rings> Egress<R> {
 
     fn send_batch(&mut self, snapshot: Snapshot, pools: &mut impl Pools, batch: &mut Batch) {
         let Self { umems, slaves, counters, stage, .. } = self;
-        stage.sort(snapshot, batch, &mut Frames { umems, pools, counters });
+        stage.sort(snapshot, batch, &mut InHand::<R, _> { umems, slaves, pools, counters });
         counters.port(PortId::HOST).drop(DropReason::NoUsableSlave, batch.len());
         batch.drain(..).for_each(|frame| pools.put(frame));
         for (slot, lane) in stage.lanes() {

@@ -133,6 +133,7 @@ fn broadcast(usable: &[u8]) -> Snapshot {
 fn broadcast_sends_all_on_every_usable_slave_in_order() {
     let mut bench = Bench::new(3);
     let sent = bench.host_sends(100);
+    assert_eq!(sent.len(), 100);
     assert_eq!(bench.plane.turn(broadcast(&[0, 2])), 64);
     assert_eq!(bench.plane.turn(broadcast(&[0, 2])), 36);
     for slot in [0, 2] {
@@ -145,6 +146,22 @@ fn broadcast_sends_all_on_every_usable_slave_in_order() {
     bench.plane.turn(broadcast(&[]));
     assert_eq!(bench.drops(PortId::HOST, DropReason::NoUsableSlave), 5, "once each");
     bench.check();
+}
+
+#[test]
+fn broadcast_without_free_chunks_is_a_counted_drop() {
+    let mut bench = Bench::new(1);
+    let small = Umem { frames: Frames::new(1, 4), memory: SoftMemory::new(4) };
+    let slave = SlavePort { queues: vec![queue(PortId::slave(1), 1)] };
+    bench.plane.attach(1, slave, Some((1, small)));
+    let slave = SlavePort { queues: vec![queue(PortId::slave(2), 0)] };
+    bench.plane.attach(2, slave, None);
+    assert_eq!(bench.slave_rx(1).filled(), 4, "all of its chunks wait to receive");
+    let sent = bench.host_sends(3);
+    bench.plane.turn(broadcast(&[0, 1, 2]));
+    assert_eq!((bench.slave(0).take_sent(), bench.slave(2).take_sent()), (sent.clone(), sent));
+    assert_eq!(bench.slave(1).take_sent(), []);
+    assert_eq!(bench.drops(PortId::slave(1), DropReason::NoFreeFrame), 3);
 }
 
 #[test]

@@ -2,7 +2,6 @@ use bond_ebpf::hash::HashPolicy;
 use bond_ebpf::select::Weights;
 
 use super::*;
-use crate::poller::Pool as _;
 use crate::xsk::Frames;
 
 /// Frames with headers, by chunk.

@@ -84,8 +84,12 @@ impl Random {
         self.next().to_le_bytes()[4]
     }
 
+    fn below(&mut self, end: usize) -> usize {
+        usize::from(self.byte()) % end
+    }
+
     fn one_of(&mut self, values: &[u8]) -> u8 {
-        values[self.next() as usize % values.len()]
+        values[self.below(values.len())]
     }
 
     /// Random bytes from one unicast address to another, with headers of some protocols, and `number` at the end. No VLAN
@@ -127,7 +131,7 @@ impl Random {
     /// An IPv4 header at `at`, with the ethertype of one. Returns where it ends.
     fn ipv4_with(&mut self, frame: &mut [u8; LENGTH], at: usize, protocol: u8) -> usize {
         frame[12..14].copy_from_slice(&[0x08, 0x00]);
-        let words = 5 + self.next() as usize % 3;
+        let words = 5 + self.below(3);
         frame[at] = 0x40 | u8::try_from(words).unwrap_or(5);
         frame[at + 6..at + 8].copy_from_slice(&[0x40, 0]);
         frame[at + 9] = protocol;
