@@ -207,8 +207,9 @@ pub struct Turn {
 /// `bond_xmit_roundrobin` counts over all slaves and hands the turns of a dead one to its successor,
 /// which then carries two shares. Here the turns go round the *usable* slaves only, so the shares
 /// are equal: over any `len * packets_per_slave` frames in a row with one set, every slave gets
-/// exactly `packets_per_slave`, also right after the set has changed. A slave with a weight gets as many times as many. With
-/// the usable slaves at random.
+/// exactly `packets_per_slave`, also right after the set has changed. A slave with a weight gets as
+/// many times as many. With `packets_per_slave` 0 each frame goes to one of the usable slaves at
+/// random.
 ///
 /// The zeroed value is the initial state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
