@@ -69,7 +69,8 @@ fn hash_policies(criterion: &mut Criterion) {
         group.bench_function(policy.name(), |bencher| {
             bencher.iter(|| {
                 for (slot, frame) in black_box(&mut slots).iter_mut().zip(black_box(&frames)) {
-                    *slot = black_box(usable).hashed(hash(frame, policy), weights).unwrap_or(u8::MAX);
+                    *slot =
+                        black_box(usable).hashed(hash(frame, policy), weights).unwrap_or(u8::MAX);
                 }
             });
         });

@@ -236,12 +236,7 @@ impl RoundRobin {
     /// Runs of any lengths give the same sequence of slaves as [`select`](Self::select) frame by
     /// frame.
     #[inline]
-    pub fn run(
-        &mut self,
-        usable: SlaveSet,
-        turn: Turn,
-        want: usize,
-    ) -> Option<(u8, usize)> {
+    pub fn run(&mut self, usable: SlaveSet, turn: Turn, want: usize) -> Option<(u8, usize)> {
         let Turn { packets_per_slave, weights } = turn;
         if packets_per_slave == 0 {
             return Some((usable.hashed(self.random(), weights)?, want.min(1)));

@@ -39,7 +39,7 @@ fn layer2_tells_flows_by_their_macs(xdp_mode: XdpMode) -> Result<()> {
         let report = exchange(&flow(host), &[&bond0], &far)?;
         assert_eq!(report.faults, Faults::default(), "to host {host}");
         let hash = u32::from(host ^ bond0.mac.0[5]) ^ ETHERTYPE_FLOW;
-        let expected = if hash % 2 == 0 { [1000, 0] } else { [0, 1000] };
+        let expected = if hash.is_multiple_of(2) { [1000, 0] } else { [0, 1000] };
         assert_eq!(report.counts(), expected, "to host {host}");
         assert!(report.arrivals.iter().all(|port| port.out_of_order() == 0), "to host {host}");
     }
@@ -102,8 +102,7 @@ fn layer3_and_4_tell_flows_by_their_ports(xdp_mode: XdpMode) -> Result<()> {
 fn frames_from_every_slave_are_delivered(xdp_mode: XdpMode) -> Result<()> {
     let (bond, bond0, wire) = bonded(xdp_mode, "--layout pipeline --cores 0,1")?;
     let far = [&wire.cables[0].far, &wire.cables[1].far];
-    let flow =
-        Flow { id: 1, source: Mac::local(2, 0), destination: bond0.mac, frames: 20_000 };
+    let flow = Flow { id: 1, source: Mac::local(2, 0), destination: bond0.mac, frames: 20_000 };
     let report = exchange(&flow, &far, &[&bond0])?;
     assert_eq!(report.faults, Faults::default());
     let state = bond.show()?;

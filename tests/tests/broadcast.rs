@@ -36,8 +36,7 @@ fn every_frame_on_every_slave(xdp_mode: XdpMode, arguments: &str) -> Result<()> 
     let mut bond = BondProcess::start(&wire.host, "bond0", &arguments)?;
     let bond0: Port = bond.port()?;
     let far: Vec<&Port> = wire.cables.iter().map(|cable| &cable.far).collect();
-    let outward =
-        Flow { id: 1, source: bond0.mac, destination: Mac::local(2, 0), frames: FRAMES };
+    let outward = Flow { id: 1, source: bond0.mac, destination: Mac::local(2, 0), frames: FRAMES };
     assert_all(&exchange_copies(&outward, &bond0, &far)?, 3, "to all three");
 
     wire.cables[1].pull()?;

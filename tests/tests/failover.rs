@@ -233,7 +233,11 @@ fn announcements_are_repeated_and_reach_the_vlans(xdp_mode: XdpMode) -> Result<(
     // Only what has the tag comes up the VLAN's netdev.
     let vlan = gratuitous_arp(mac, [10, 5, 5, 120]);
     let on_vlan = frames(&tagged, Duration::from_millis(50))?;
-    assert_eq!(on_vlan.iter().filter(|frame| frame.starts_with(&vlan)).count(), 3, "{on_vlan:02x?}");
+    assert_eq!(
+        on_vlan.iter().filter(|frame| frame.starts_with(&vlan)).count(),
+        3,
+        "{on_vlan:02x?}"
+    );
     assert_eq!(on_vlan.iter().filter(|frame| frame.starts_with(&untagged)).count(), 0);
     bond.stop()
 }

@@ -156,13 +156,14 @@ fn balance_rr_keeps_igmp_on_its_first_slave(xdp_mode: XdpMode) -> Result<()> {
     // A membership report (RFC 2236) to 239.1.1.1, with the router alert; its number in the source address.
     let report = |number: u8| {
         let ethernet = [&[0x01, 0, 0x5e, 1, 1, 1][..], &bond0.mac.0, &IPV4.to_be_bytes()].concat();
-        let ip = [0x46, 0, 0, 32, 0, 0, 0, 0, 1, 2, 0, 0, 10, 3, 3, number, 239, 1, 1, 1, 0x94, 4, 0, 0];
+        let ip =
+            [0x46, 0, 0, 32, 0, 0, 0, 0, 1, 2, 0, 0, 10, 3, 3, number, 239, 1, 1, 1, 0x94, 4, 0, 0];
         [&ethernet[..], &ip, &[0x16, 0, 0, 0, 239, 1, 1, 1], &[0; 14]].concat()
     };
     let far = [0, 1].map(|cable: usize| wire.cables[cable].far.packet_socket(IPV4));
     let [first, second] = far;
     let far = [first?, second?];
-    let mut heard_by = |expected: usize| -> Result<()> {
+    let heard_by = |expected: usize| -> Result<()> {
         let host = bond0.packet_socket(IPV4)?;
         for number in 0..20 {
             while !host.send(&report(number))? {}

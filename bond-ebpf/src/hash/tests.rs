@@ -197,6 +197,9 @@ fn names_and_numbers_are_the_kernels() {
     assert_eq!(rows, [(0, "layer2"), (1, "layer3+4"), (2, "layer2+3"), (5, "vlan+srcmac")]);
     for number in 0..=u8::MAX {
         let policy = HashPolicy::from_number(number);
-        assert_eq!(policy.map(HashPolicy::number), rows.iter().map(|row| row.0).find(|n| *n == number));
+        assert_eq!(
+            policy.map(HashPolicy::number),
+            rows.iter().map(|row| row.0).find(|n| *n == number)
+        );
     }
 }

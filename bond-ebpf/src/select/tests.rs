@@ -63,7 +63,10 @@ fn round_robin_by_hand() {
     let mut one = RoundRobin::default();
     assert_eq!([(); 5].map(|()| one.select(set(&[0, 1]), even(1))), [0, 1, 0, 1, 0].map(Some));
     let mut three = RoundRobin::default();
-    assert_eq!([(); 8].map(|()| three.select(set(&[2, 5]), even(3))), [2, 2, 2, 5, 5, 5, 2, 2].map(Some));
+    assert_eq!(
+        [(); 8].map(|()| three.select(set(&[2, 5]), even(3))),
+        [2, 2, 2, 5, 5, 5, 2, 2].map(Some)
+    );
 }
 
 #[test]
@@ -75,7 +78,11 @@ fn goes_on_with_the_next_when_the_set_changes() {
     assert_eq!(selector.run(lost, even(4), 9), Some((2, 4)), "slave 1 is lost in its turn");
     assert_eq!(selector.run(SlaveSet::EMPTY, even(4), 9), None);
     assert_eq!(selector.run(all, even(4), 9), Some((0, 4)));
-    assert_eq!(selector.run(all, even(4), 9), Some((1, 4)), "and gets a whole turn when it is back");
+    assert_eq!(
+        selector.run(all, even(4), 9),
+        Some((1, 4)),
+        "and gets a whole turn when it is back"
+    );
     assert_eq!(selector.run(all, even(4), 3), Some((2, 3)));
     assert_eq!(selector.run(all, even(2), 3), Some((0, 2)), "a shorter turn is already over");
 }
@@ -84,7 +91,11 @@ fn goes_on_with_the_next_when_the_set_changes() {
 fn degenerate_arguments_make_progress() {
     let mut selector = RoundRobin::default();
     assert_eq!(selector.run(set(&[0, 1]), even(1), 0), Some((0, 0)));
-    assert_eq!(selector.run(set(&[0, 1]), even(1), 1), Some((0, 1)), "an empty run is nobody's turn");
+    assert_eq!(
+        selector.run(set(&[0, 1]), even(1), 1),
+        Some((0, 1)),
+        "an empty run is nobody's turn"
+    );
     assert_eq!(selector.run(set(&[7]), even(u16::MAX), usize::MAX), Some((7, 65_535)));
     let widest = Turn { packets_per_slave: u16::MAX, weights: Weights::from_bytes([255; 16]) };
     assert_eq!(selector.run(set(&[9]), widest, usize::MAX), Some((9, 65_535 * 255)));

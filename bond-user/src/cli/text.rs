@@ -22,8 +22,8 @@ fn bond(out: &mut String, state: &BondState) -> fmt::Result {
     line(out, "Bonding Mode", &state.mode)?;
     match state.mode.parse() {
         Ok(Mode::ActiveBackup) => {
-        line(out, "Primary Slave", state.primary.as_deref().unwrap_or("None"))?;
-        line(out, "Currently Active Slave", state.active_slave.as_deref().unwrap_or("None"))?;
+            line(out, "Primary Slave", state.primary.as_deref().unwrap_or("None"))?;
+            line(out, "Currently Active Slave", state.active_slave.as_deref().unwrap_or("None"))?;
         }
         Ok(Mode::BalanceRr) => line(out, "Packets Per Slave", state.packets_per_slave)?,
         Ok(Mode::BalanceXor) => line(out, "Transmit Hash Policy", &state.xmit_hash_policy)?,

@@ -132,8 +132,7 @@ mod tests {
     fn tags_stand_behind_the_addresses() {
         let frame = gratuitous_arp(MAC, Ipv4Addr::new(10, 9, 0, 5));
         let tags = [(0x88a8, 7), (0x8100, 5)].map(|(protocol, id)| Vlan { protocol, id });
-        let expected =
-            [&frame[..12], &[0x88, 0xa8, 0, 7, 0x81, 0, 0, 5], &frame[12..]].concat();
+        let expected = [&frame[..12], &[0x88, 0xa8, 0, 7, 0x81, 0, 0, 5], &frame[12..]].concat();
         assert_eq!(tagged(&frame, &tags), expected);
         assert_eq!(tagged(&frame, &[]), frame);
     }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::bond::Bond;
 use super::BondError;
+use super::bond::Bond;
 use crate::mode::{ActiveChange, Decision};
 use crate::state::Failover;
 use crate::watch::Verdict;

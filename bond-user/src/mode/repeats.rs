@@ -95,8 +95,9 @@ mod tests {
     fn a_late_look_does_not_send_two_at_once() {
         let mut repeats = Repeats::new(3, ms(10));
         repeats.changed(ms(0));
-        assert_eq!([100, 101, 110, 115, 120].map(|at| repeats.due(ms(at))), [
-            true, false, true, false, true
-        ]);
+        assert_eq!(
+            [100, 101, 110, 115, 120].map(|at| repeats.due(ms(at))),
+            [true, false, true, false, true]
+        );
     }
 }

@@ -156,7 +156,8 @@ impl Link {
                     self.kind =
                         attribute(value, libc::IFLA_INFO_KIND).map(parse_string).transpose()?;
                     let data = attribute(value, libc::IFLA_INFO_DATA);
-                    self.vlan = data.filter(|_| self.kind.as_deref() == Some("vlan")).and_then(vlan);
+                    self.vlan =
+                        data.filter(|_| self.kind.as_deref() == Some("vlan")).and_then(vlan);
                 }
                 libc::IFLA_XDP => self.xdp = xdp(value)?,
                 _ => {}

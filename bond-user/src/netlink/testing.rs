@@ -40,16 +40,19 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A netdev called `if<index>`, of no kind, down.
 pub(crate) fn link_with(index: u32) -> Link {
-    let attributes: Vec<u8> = [(libc::IFLA_IFNAME, format!("if{index}\0").into_bytes()), (libc::IFLA_MTU, 1500u32.to_ne_bytes().to_vec())]
-        .into_iter()
-        .flat_map(|(kind, value)| {
-            let length = u16::try_from(4 + value.len()).unwrap();
-            let mut attribute = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-            attribute.extend(value);
-            attribute.resize(attribute.len().next_multiple_of(4), 0);
-            attribute
-        })
-        .collect();
+    let attributes: Vec<u8> = [
+        (libc::IFLA_IFNAME, format!("if{index}\0").into_bytes()),
+        (libc::IFLA_MTU, 1500u32.to_ne_bytes().to_vec()),
+    ]
+    .into_iter()
+    .flat_map(|(kind, value)| {
+        let length = u16::try_from(4 + value.len()).unwrap();
+        let mut attribute = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        attribute.extend(value);
+        attribute.resize(attribute.len().next_multiple_of(4), 0);
+        attribute
+    })
+    .collect();
     let mut payload = vec![0; 16];
     payload[4..8].copy_from_slice(&index.to_ne_bytes());
     payload.extend(attributes);

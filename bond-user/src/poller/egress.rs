@@ -96,7 +96,8 @@ impl<R: Rings, P: Pools> Sight for InHand<'_, R, P> {
     fn duplicate(&mut self, frame: &Frame, slot: u8) -> Option<Frame> {
         // Of the slave's own UMEM if it has one, or it would be copied twice.
         let queue = self.slaves.get(slot).and_then(|queues| queues.first());
-        let copy = self.umems.copy(self.pools, frame, queue.map_or(frame.umem(), TxQueue::umem));
+        let umem = queue.map_or_else(|| frame.umem(), TxQueue::umem);
+        let copy = self.umems.copy(self.pools, frame, umem);
         if copy.is_none() {
             self.counters.port(PortId::slave(slot)).drop(DropReason::NoFreeFrame, 1);
         }

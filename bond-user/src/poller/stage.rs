@@ -39,16 +39,11 @@ impl Stage {
     /// Moves the frames of `batch` into the lanes. What stays in `batch` found no usable slave.
     ///
     /// The lanes are empty before; so each has room for the whole batch.
-    pub(super) fn sort(
-        &mut self,
-        snapshot: Snapshot,
-        batch: &mut Batch,
-        sight: &mut impl Sight,
-    ) {
+    pub(super) fn sort(&mut self, snapshot: Snapshot, batch: &mut Batch, sight: &mut impl Sight) {
         match snapshot.mode {
             Mode::BalanceRr => self.round_robin(snapshot, batch, sight),
             Mode::BalanceXor => self.by_hash(snapshot, batch, sight),
-            Mode::Broadcast => self.to_all(snapshot.usable, batch, sight),
+            Mode::Broadcast => self.duplicate_to_all(snapshot.usable, batch, sight),
             Mode::ActiveBackup => {
                 if let Some(active) = snapshot.active {
                     self.used.insert(active);
@@ -94,7 +89,7 @@ impl Stage {
     }
 
     /// Duplicates to all slaves but the last, which gets the frames themselves.
-    fn to_all(&mut self, usable: SlaveSet, batch: &mut Batch, sight: &mut impl Sight) {
+    fn duplicate_to_all(&mut self, usable: SlaveSet, batch: &mut Batch, sight: &mut impl Sight) {
         self.used = usable;
         let Some(last) = usable.last() else { return };
         for slot in usable.iter().filter(|slot| *slot != last) {

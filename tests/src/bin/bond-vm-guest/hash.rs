@@ -34,7 +34,8 @@ fn same_slaves(policy: HashPolicy) -> Result<()> {
     }
     wire.host.ip("link set bond1 up")?;
     wait_until("the kernel's bond has all its slaves", Duration::from_secs(10), || {
-        let text = wire.host.run(|| Ok(fs::read_to_string("/proc/thread-self/net/bonding/bond1")?))?;
+        let text =
+            wire.host.run(|| Ok(fs::read_to_string("/proc/thread-self/net/bonding/bond1")?))?;
         Ok((text.matches("MII Status: up").count() == 1 + usize::from(SLAVES)).then_some(()))
     })?;
 
@@ -65,7 +66,10 @@ fn same_slaves(policy: HashPolicy) -> Result<()> {
     }
     ensure!(heard == FRAMES, "{heard} of {FRAMES} frames arrived");
     let shares = (0..SLAVES).map(|slave| expected.iter().filter(|other| **other == slave).count());
-    println!("@note {name}: {FRAMES} of {FRAMES} as by the kernel, {:?}", shares.collect::<Vec<_>>());
+    println!(
+        "@note {name}: {FRAMES} of {FRAMES} as by the kernel, {:?}",
+        shares.collect::<Vec<_>>()
+    );
     Ok(())
 }
 
