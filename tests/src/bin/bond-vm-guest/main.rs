@@ -12,6 +12,7 @@ mod mtu;
 mod nics;
 mod rebind;
 mod traffic;
+mod vlan;
 
 use std::{
     env, fs,
@@ -83,6 +84,7 @@ fn tests() -> impl Iterator<Item = Test> {
         rebind::tests(),
         kernel_bond::tests(),
         hash::tests(),
+        vlan::tests(),
         mtu::tests(),
     ]
     .into_iter()
