@@ -7,6 +7,7 @@ use bond::poller::BATCH;
 use bond::snapshot::{Snapshot, SnapshotCell};
 use bond_bench::micro::{self, soft_bond::snapshot};
 use bond_ebpf::ether::is_link_local;
+use bond_ebpf::hash::{HashPolicy, hash};
 use bond_ebpf::select::RoundRobin;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -48,10 +49,39 @@ fn select(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Selection by hash: of each frame of a batch, of flows that differ by their ports, the slot.
+fn hash_policies(criterion: &mut Criterion) {
+    let frames: [[u8; 60]; BATCH] = std::array::from_fn(|i| {
+        let mut frame = [0; 60];
+        frame[..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+        frame[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 2]);
+        frame[12..15].copy_from_slice(&[8, 0, 0x45]);
+        frame[23] = 17; // UDP
+        frame[26..34].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+        frame[35] = u8::try_from(i).expect("64 ports");
+        frame
+    });
+    let mut group = criterion.benchmark_group("hash");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let Snapshot { usable, weights, .. } = snapshot(Mode::BalanceXor);
+    for policy in HashPolicy::ALL {
+        let mut slots = [u8::MAX; BATCH];
+        group.bench_function(policy.name(), |bencher| {
+            bencher.iter(|| {
+                for (slot, frame) in black_box(&mut slots).iter_mut().zip(black_box(&frames)) {
+                    *slot =
+                        black_box(usable).hashed(hash(frame, policy), weights).unwrap_or(u8::MAX);
+                }
+            });
+        });
+        assert!(slots.iter().all(|slot| usable.contains(*slot)), "{slots:?}");
+    }
+    group.finish();
+}
+
 /// As workers do: how many frames in a row go to one slave.
 fn runs(round_robin: &mut RoundRobin, snapshot: Snapshot, mut slots: &mut [u8]) {
-    let Snapshot { usable, packets_per_slave, .. } = snapshot;
-    while let Some((slot, run)) = round_robin.run(usable, packets_per_slave, slots.len()) {
+    while let Some((slot, run)) = round_robin.run(snapshot.usable, snapshot.turn(), slots.len()) {
         let (now, later) = slots.split_at_mut(run);
         now.fill(slot);
         if later.is_empty() {
@@ -64,7 +94,7 @@ fn runs(round_robin: &mut RoundRobin, snapshot: Snapshot, mut slots: &mut [u8]) 
 /// As an XDP program would: frame by frame.
 fn frames(round_robin: &mut RoundRobin, snapshot: Snapshot, slots: &mut [u8]) {
     for slot in slots {
-        if let Some(selected) = round_robin.select(snapshot.usable, snapshot.packets_per_slave) {
+        if let Some(selected) = round_robin.select(snapshot.usable, snapshot.turn()) {
             *slot = selected;
         }
     }
@@ -90,6 +120,6 @@ fn classify(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(micro::WARM_UP).measurement_time(micro::MEASUREMENT);
-    targets = select, classify
+    targets = select, hash_policies, classify
 }
 criterion_main!(benches);

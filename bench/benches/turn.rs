@@ -6,11 +6,10 @@
 
 use std::time::Instant;
 
-use bond::mode::Mode;
 use bond::poller::BATCH;
 use bond_bench::micro::{
     self,
-    soft_bond::{self, Direction, SoftBond, snapshot},
+    soft_bond::{self, Direction, MODES, SoftBond, snapshot},
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -18,7 +17,7 @@ fn turn(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("turn");
     group.throughput(Throughput::Elements(BATCH as u64));
     for direction in Direction::ALL {
-        for mode in Mode::ALL {
+        for mode in MODES {
             let mut bond = SoftBond::new(snapshot(mode));
             let id = BenchmarkId::new(mode.name(), direction.name());
             group.bench_function(id, |bencher| {
@@ -49,7 +48,7 @@ fn pipeline(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("turn-pipeline");
     group.throughput(Throughput::Elements(BATCH as u64));
     for direction in Direction::ALL {
-        for mode in Mode::ALL {
+        for mode in MODES {
             let id = BenchmarkId::new(mode.name(), direction.name());
             group.bench_function(id, |bencher| {
                 bencher.iter_custom(|batches| {

@@ -4,6 +4,8 @@
 #![no_std]
 
 pub mod ether;
+pub mod hash;
+pub mod header;
 pub mod layout;
 #[cfg(not(target_arch = "bpf"))]
 mod object;

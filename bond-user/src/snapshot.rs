@@ -1,7 +1,9 @@
-//! What the control thread tells the workers: one word, published whole.
+//! What the control thread tells the workers: one word, published whole, and beside it the weights, which stay as they are
+//! while the bond runs.
 
+use bond_ebpf::hash::HashPolicy;
 use bond_ebpf::layout::MAX_SLAVES;
-use bond_ebpf::select::SlaveSet;
+use bond_ebpf::select::{SlaveSet, Turn, Weights};
 use crossbeam_utils::CachePadded;
 
 use crate::mode::Mode;
@@ -21,6 +23,28 @@ pub struct Snapshot {
     pub active: Option<u8>,
     /// Frames in a row to one slave, in balance-rr.
     pub packets_per_slave: u16,
+    /// What balance-xor hashes.
+    pub xmit_hash_policy: HashPolicy,
+    /// Shares of the slaves in balance-rr and balance-xor.
+    pub weights: Weights,
+}
+
+impl Snapshot {
+    /// A turn of balance-rr.
+    #[must_use]
+    pub const fn turn(&self) -> Turn {
+        Turn { packets_per_slave: self.packets_per_slave, weights: self.weights }
+    }
+
+    /// The one slave that IGMP is sent on, in modes that have one: the active one, or in balance-rr the first that can be
+    /// sent on.
+    #[must_use]
+    pub fn igmp_slave(&self) -> Option<u8> {
+        match self.mode {
+            Mode::BalanceRr => self.usable.first(),
+            _ => self.active,
+        }
+    }
 }
 
 /// The byte that says that no slave is active.
@@ -29,25 +53,29 @@ const NO_SLOT: u8 = 0xff;
 const _: () = assert!(MAX_SLAVES <= NO_SLOT as usize);
 
 impl Snapshot {
-    /// The word, from bit 0: `usable` 16, `receive` 16, `packets_per_slave` 16, `active` 8, `mode` 8.
+    /// The word, from bit 0: `usable` 16, `receive` 16, `packets_per_slave` 16, `active` 8, `mode` 4, `xmit_hash_policy`
+    /// 4.
     fn to_word(self) -> u64 {
         u64::from(self.usable.bits())
             | u64::from(self.receive.bits()) << 16
             | u64::from(self.packets_per_slave) << 32
             | u64::from(self.active.unwrap_or(NO_SLOT)) << 48
             | u64::from(self.mode.number()) << 56
+            | u64::from(self.xmit_hash_policy.number()) << 60
     }
 
     /// The snapshot of a word that [`to_word`](Self::to_word) made.
-    fn from_word(word: u64) -> Self {
-        let [u0, u1, r0, r1, p0, p1, active, mode] = word.to_le_bytes();
+    fn from_word(word: u64, weights: Weights) -> Self {
+        let [u0, u1, r0, r1, p0, p1, active, how] = word.to_le_bytes();
         Self {
             usable: SlaveSet::from_bits(u16::from_le_bytes([u0, u1])),
             receive: SlaveSet::from_bits(u16::from_le_bytes([r0, r1])),
             packets_per_slave: u16::from_le_bytes([p0, p1]),
             active: (active != NO_SLOT).then_some(active),
             // Never the default: only snapshots are ever stored. It spares the workers a panic.
-            mode: Mode::from_number(mode).unwrap_or(Mode::ActiveBackup),
+            mode: Mode::from_number(how & 0x0f).unwrap_or(Mode::ActiveBackup),
+            xmit_hash_policy: HashPolicy::from_number(how >> 4).unwrap_or_default(),
+            weights,
         }
     }
 }
@@ -55,28 +83,52 @@ impl Snapshot {
 /// Where the control thread leaves the snapshot and the workers find it.
 ///
 /// One word, so that a reader cannot see half of a change, and neither side ever waits. It has a
-/// cache line for itself: the workers' copies of the line stay valid until a link changes.
+/// cache line for itself and the weights: the workers' copies of the line stay valid until a link changes.
 #[derive(Debug)]
-pub struct SnapshotCell(CachePadded<AtomicU64>);
+pub struct SnapshotCell(CachePadded<Words>);
+
+#[derive(Debug)]
+struct Words {
+    word: AtomicU64,
+    /// The weights of slots 0 to 7, and 8 to 15.
+    weights: [AtomicU64; 2],
+}
 
 impl SnapshotCell {
     /// A cell that holds `snapshot`.
     pub fn new(snapshot: Snapshot) -> Self {
-        Self(CachePadded::new(AtomicU64::new(snapshot.to_word())))
+        let weights = halves(snapshot.weights).map(AtomicU64::new);
+        Self(CachePadded::new(Words { word: AtomicU64::new(snapshot.to_word()), weights }))
     }
 
     /// Replaces the snapshot. Only the control thread does so, which makes the order of snapshots
     /// the order of its decisions.
     pub fn publish(&self, snapshot: Snapshot) {
+        for (cell, half) in self.0.weights.iter().zip(halves(snapshot.weights)) {
+            cell.store(half, Ordering::Relaxed);
+        }
         // Release: who sees the snapshot sees what was done before it, such as a slave taken in.
-        self.0.store(snapshot.to_word(), Ordering::Release);
+        self.0.word.store(snapshot.to_word(), Ordering::Release);
     }
 
     /// The snapshot last published; never an older one than the caller has seen before. A worker
     /// loads it once a batch.
     pub fn load(&self) -> Snapshot {
-        Snapshot::from_word(self.0.load(Ordering::Acquire))
+        let word = self.0.word.load(Ordering::Acquire);
+        let [low, high] = &self.0.weights;
+        let weights = [low, high].map(|half| half.load(Ordering::Relaxed));
+        Snapshot::from_word(word, joined(weights))
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "each half is taken")]
+fn halves(weights: Weights) -> [u64; 2] {
+    let both = u128::from_le_bytes(weights.to_bytes());
+    [both as u64, (both >> 64) as u64]
+}
+
+fn joined([low, high]: [u64; 2]) -> Weights {
+    Weights::from_bytes((u128::from(low) | u128::from(high) << 64).to_le_bytes())
 }
 
 #[cfg(all(test, not(feature = "loom")))]
@@ -93,14 +145,18 @@ mod tests {
             receive: SlaveSet::from_bits(0x4002),
             active: Some(14),
             packets_per_slave: 0x1234,
+            xmit_hash_policy: HashPolicy::VlanSrcMac,
+            weights: Weights::EVEN,
         };
-        assert_eq!(snapshot.to_word(), 0x010e_1234_4002_8003);
+        assert_eq!(snapshot.to_word(), 0x510e_1234_4002_8003);
         let none = Snapshot {
             mode: Mode::BalanceRr,
             usable: SlaveSet::EMPTY,
             receive: SlaveSet::EMPTY,
             active: None,
             packets_per_slave: 1,
+            xmit_hash_policy: HashPolicy::Layer2,
+            weights: Weights::EVEN,
         };
         assert_eq!(none.to_word(), 0x00ff_0001_0000_0000);
     }
@@ -115,13 +171,30 @@ mod tests {
             receive: u16,
             active in prop::option::of(0..16u8),
             packets_per_slave: u16,
+            xmit_hash_policy in prop::sample::select(&HashPolicy::ALL[..]),
+            weights: [u8; 16],
         ) {
+            let weights = Weights::from_bytes(weights);
             let [usable, receive] = [usable, receive].map(SlaveSet::from_bits);
-            let snapshot = Snapshot { mode, usable, receive, active, packets_per_slave };
+            let snapshot = Snapshot {
+                mode,
+                usable,
+                receive,
+                active,
+                packets_per_slave,
+                xmit_hash_policy,
+                weights,
+            };
             let cell = SnapshotCell::new(snapshot);
             prop_assert_eq!(cell.load(), snapshot);
 
-            let other = Snapshot { usable: receive, receive: usable, active: None, ..snapshot };
+            let other = Snapshot {
+                usable: receive,
+                receive: usable,
+                active: None,
+                weights: Weights::EVEN,
+                ..snapshot
+            };
             cell.publish(other);
             prop_assert_eq!(cell.load(), other);
         }
@@ -146,6 +219,8 @@ mod loom_tests {
             receive: SlaveSet::from_bits(slaves),
             active,
             packets_per_slave: 1,
+            xmit_hash_policy: HashPolicy::Layer2,
+            weights: Weights::EVEN,
         }
     }
 

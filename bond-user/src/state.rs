@@ -21,8 +21,18 @@ pub struct BondState {
     pub mode: String,
     /// Carrier poll interval in ms.
     pub miimon: u64,
-    /// Frames in a row to one slave in balance-rr.
+    /// Frames in a row to one slave in balance-rr; 0: each to one at random.
     pub packets_per_slave: u16,
+    /// What balance-xor hashes, by the kernel's name.
+    pub xmit_hash_policy: String,
+    /// 1 if the frames of backups are delivered too, else 0.
+    pub all_slaves_active: u8,
+    /// Announcements after a change of the active slave.
+    pub num_peer_notif: u8,
+    /// From one of them to the next in ms; 0: miimon.
+    pub peer_notif_delay: u64,
+    /// Times that the host's IPv4 groups are reported when IGMP goes by another slave.
+    pub resend_igmp: u8,
     /// Preferred slave.
     pub primary: Option<String>,
     /// Active slave, in modes that have one.
@@ -134,6 +144,8 @@ pub struct SlaveState {
     pub mii_status: String,
     /// Evidence for `mii_status`.
     pub evidence: String,
+    /// Its share in balance-rr and balance-xor.
+    pub weight: u8,
     /// How often it went down.
     pub link_failure_count: u32,
     /// Its own MAC, before it became a slave.

@@ -33,5 +33,5 @@ pub use process::{BondProcess, binary, bond, built};
 pub use snapshot::Snapshot;
 pub use state::{Failover, Failovers, Host, Slave, State, Umem, Worker};
 pub use topology::{Lan, Switch, Wire};
-pub use traffic::{Arrivals, Faults, Pace, Report, Sink, exchange, send};
+pub use traffic::{Arrivals, Faults, Pace, Report, Sink, exchange, exchange_copies, send};
 pub use xdp_mode::XdpMode;

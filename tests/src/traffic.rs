@@ -98,7 +98,10 @@ impl Report {
 #[derive(Debug)]
 pub struct Sink {
     flow: Flow,
-    received: Arc<AtomicU64>,
+    /// By each netdev.
+    received: Vec<Arc<AtomicU64>>,
+    /// Every netdev is to get the whole flow.
+    copies: bool,
     stop: Arc<AtomicBool>,
     listeners: Vec<JoinHandle<Result<Arrivals>>>,
 }
@@ -106,26 +109,33 @@ pub struct Sink {
 impl Sink {
     /// Listens from now on; every netdev must exist and be up.
     pub fn open(flow: &Flow, ports: &[&Port]) -> Result<Self> {
+        Self::listening(flow, ports, false)
+    }
+
+    fn listening(flow: &Flow, ports: &[&Port], copies: bool) -> Result<Self> {
         let mut sink = Self {
             flow: *flow,
-            received: Arc::default(),
+            received: Vec::new(),
+            copies,
             stop: Arc::default(),
             listeners: Vec::new(),
         };
         for port in ports {
             let socket = port.packet_socket(ETHERTYPE)?;
             let (flow, name) = (sink.flow, port.name.clone());
-            let (received, stop) = (Arc::clone(&sink.received), Arc::clone(&sink.stop));
+            let (received, stop) = (Arc::default(), Arc::clone(&sink.stop));
+            sink.received.push(Arc::clone(&received));
             sink.listeners
                 .push(thread::spawn(move || listen(&flow, name, &socket, &received, &stop)));
         }
         Ok(sink)
     }
 
-    /// Frames of the flow received until now, on all netdevs.
+    /// Frames of the flow received until now: on all netdevs together, or if each is to get them all, by the last one.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.received.load(Ordering::Acquire)
+        let counts = self.received.iter().map(|count| count.load(Ordering::Acquire));
+        if self.copies { counts.min().unwrap_or(0) } else { counts.sum() }
     }
 
     /// Waits until as many frames as the flow has were received or nothing has come for a while, and a little longer
@@ -150,6 +160,13 @@ pub fn exchange(flow: &Flow, from: &[&Port], to: &[&Port]) -> Result<Report> {
     let sink = Sink::open(flow, to)?;
     let sockets: Result<Vec<_>> = from.iter().map(|port| port.packet_socket(ETHERTYPE)).collect();
     send(flow, &sockets?, Pace::default(), Some(&sink))?;
+    sink.finish()
+}
+
+/// The same where every netdev of the sink gets the whole flow.
+pub fn exchange_copies(flow: &Flow, from: &Port, to: &[&Port]) -> Result<Report> {
+    let sink = Sink::listening(flow, to, true)?;
+    send(flow, &[from.packet_socket(ETHERTYPE)?], Pace::default(), Some(&sink))?;
     sink.finish()
 }
 

@@ -114,6 +114,14 @@ fn options_that_this_machine_cannot_serve() -> Result<()> {
     run("--queues 2", ERROR, &["eth0 has 1 receive queue", "--queues", "ethtool -L eth0"])?;
     run("--primary eth9", ERROR, &["eth9 is not among the slaves", "eth0"])?;
     run("--primary eth0 --mode balance-rr", ERROR, &["--primary", "active-backup"])?;
+    run(
+        "--weight eth0=3",
+        ERROR,
+        &["--weight", "balance-rr and balance-xor, not in active-backup"],
+    )?;
+    run("--mode 0 --weight eth9=3", ERROR, &["--weight eth9=3", "eth9 is not among the slaves"])?;
+    run("--mode 0 --weight eth0=0", USAGE, &["eth0=0", "1 to 255"])?;
+    run("--xmit-hash-policy layer5", USAGE, &["layer5", "layer3+4"])?;
     run("--miimon 0", ERROR, &["miimon 0", "1 ms or more"])?;
     run("--miimon 60001", USAGE, &["60001", "60000"])?;
     run("--mac 01:00:5e:00:00:01", ERROR, &["01:00:5e:00:00:01", "unicast"])?;

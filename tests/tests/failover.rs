@@ -24,6 +24,8 @@ native_and_generic!(
     balance_rr_leaves_the_dead_slave_and_takes_it_back,
     balance_rr_hears_a_slave_before_it_has_seen_its_link,
     a_failover_is_announced,
+    announcements_are_repeated,
+    groups_are_joined_again_on_the_new_slave,
 );
 
 /// An active-backup bond over [`Lan`], with its address set and the peer's known.
@@ -201,6 +203,54 @@ fn a_failover_is_announced(xdp_mode: XdpMode) -> Result<()> {
         assert_eq!(count(&heard), 1, "{name}: heard {heard:02x?}");
     }
     bond.stop()
+}
+
+fn announcements_are_repeated(xdp_mode: XdpMode) -> Result<()> {
+    let (bond, lan) = bonded(xdp_mode, "--num-peer-notif 3 --peer-notif-delay 100")?;
+    let expected = gratuitous_arp(bond.port()?.mac, [10, 3, 3, 120]);
+    let listener = lan.cables[1].far.packet_socket(ALL_ETHERTYPES)?;
+    lan.cables[0].pull()?;
+    let times =
+        times_of(&listener, Duration::from_millis(600), |frame| frame.starts_with(&expected))?;
+    assert_eq!(times.len(), 3, "{times:?}");
+    assert!(times[2] - times[0] >= Duration::from_millis(150), "{times:?}");
+    bond.stop()
+}
+
+fn groups_are_joined_again_on_the_new_slave(xdp_mode: XdpMode) -> Result<()> {
+    let (bond, lan) = bonded(xdp_mode, "--resend-igmp 3")?;
+    let mac = bond.port()?.mac;
+    // An address with autojoin makes the kernel join the group.
+    lan.host.ip("address add 239.1.1.1/32 dev bond0 autojoin")?;
+    thread::sleep(DWELL);
+    let listener = lan.cables[1].far.packet_socket(ALL_ETHERTYPES)?;
+    lan.cables[0].pull()?;
+    // To the version 3 routers: one record, "exclude nobody", of the group.
+    let header = [&[0x01, 0, 0x5e, 0, 0, 22], &mac.0[..]].concat();
+    let record = [0, 0, 0, 1, 2, 0, 0, 0, 239, 1, 1, 1];
+    let times = times_of(&listener, Duration::from_millis(900), |frame| {
+        frame.starts_with(&header)
+            && frame.get(26..30) == Some(&[10, 3, 3, 120])
+            && frame.get(38) == Some(&0x22)
+            && frame.get(42..54) == Some(&record)
+    })?;
+    assert_eq!(times.len(), 3, "{times:?}");
+    assert!(times[2] - times[0] >= Duration::from_millis(350), "{times:?}");
+    bond.stop()
+}
+
+/// When such frames arrive at `listener` in `time`.
+fn times_of(
+    listener: &PacketSocket,
+    time: Duration,
+    is_one: impl Fn(&[u8]) -> bool,
+) -> Result<Vec<Duration>> {
+    let (start, mut times, mut buffer) = (Instant::now(), Vec::new(), [0; 2048]);
+    while start.elapsed() < time {
+        let frame = listener.receive(&mut buffer)?.map(|length| &buffer[..length]);
+        times.extend(frame.filter(|frame| is_one(frame)).map(|_| start.elapsed()));
+    }
+    Ok(times)
 }
 
 /// What arrives at `listener` in `time`.

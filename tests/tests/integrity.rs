@@ -11,7 +11,10 @@ native_and_generic!(
     active_backup_uses_the_active_slave_alone,
     balance_rr_splits_exactly_evenly,
     balance_rr_sends_runs_of_packets_per_slave,
+    weights_3_and_1_are_75_and_25_percent,
     a_backup_delivers_nothing_and_passes_link_local,
+    a_backup_delivers_all_if_all_slaves_shall_be_active,
+    balance_rr_keeps_igmp_on_its_first_slave,
 );
 
 /// A bond over two bare cables.
@@ -100,6 +103,15 @@ fn balance_rr_sends_runs_of_packets_per_slave(xdp_mode: XdpMode) -> Result<()> {
     bond.stop()
 }
 
+fn weights_3_and_1_are_75_and_25_percent(xdp_mode: XdpMode) -> Result<()> {
+    let (bond, bond0, wire) = bonded(xdp_mode, "--mode balance-rr --weight eth0=3")?;
+    let far = [&wire.cables[0].far, &wire.cables[1].far];
+    let report = exchange(&outward(&bond0), &[&bond0], &far)?;
+    assert_eq!(report.faults, Faults::default());
+    assert_eq!(report.counts(), [150_000, 50_000]);
+    bond.stop()
+}
+
 fn a_backup_delivers_nothing_and_passes_link_local(xdp_mode: XdpMode) -> Result<()> {
     const COUNT: u64 = 1000;
     let (bond, bond0, wire) = bonded(xdp_mode, "--mode active-backup")?;
@@ -123,5 +135,58 @@ fn a_backup_delivers_nothing_and_passes_link_local(xdp_mode: XdpMode) -> Result<
         assert_eq!(report.counts(), [1000, 0], "on {}", cable.near.name);
     }
     assert_eq!(bond.show()?.slave("eth1").map(|slave| slave.rx_packets), Some(0));
+    bond.stop()
+}
+
+fn a_backup_delivers_all_if_all_slaves_shall_be_active(xdp_mode: XdpMode) -> Result<()> {
+    const COUNT: u64 = 1000;
+    let (bond, bond0, wire) = bonded(xdp_mode, "--mode active-backup --all-slaves-active")?;
+    for cable in &wire.cables {
+        let report = exchange(&Flow { frames: COUNT, ..inward(&bond0) }, &[&cable.far], &[&bond0])?;
+        assert_eq!(report.faults, Faults::default(), "from {}", cable.near.name);
+    }
+    let state = bond.show()?;
+    assert_eq!(state.slave("eth1").map(|slave| slave.drops["inactive_slave"]), Some(0));
+    bond.stop()
+}
+
+fn balance_rr_keeps_igmp_on_its_first_slave(xdp_mode: XdpMode) -> Result<()> {
+    const IPV4: u16 = 0x0800;
+    let (mut bond, bond0, wire) = bonded(xdp_mode, "--mode balance-rr")?;
+    // A membership report (RFC 2236) to 239.1.1.1, with the router alert; its number in the source address.
+    let report = |number: u8| {
+        let ethernet = [&[0x01, 0, 0x5e, 1, 1, 1][..], &bond0.mac.0, &IPV4.to_be_bytes()].concat();
+        let ip =
+            [0x46, 0, 0, 32, 0, 0, 0, 0, 1, 2, 0, 0, 10, 3, 3, number, 239, 1, 1, 1, 0x94, 4, 0, 0];
+        [&ethernet[..], &ip, &[0x16, 0, 0, 0, 239, 1, 1, 1], &[0; 14]].concat()
+    };
+    let far = [0, 1].map(|cable: usize| wire.cables[cable].far.packet_socket(IPV4));
+    let [first, second] = far;
+    let far = [first?, second?];
+    let heard_by = |expected: usize| -> Result<()> {
+        let host = bond0.packet_socket(IPV4)?;
+        for number in 0..20 {
+            while !host.send(&report(number))? {}
+        }
+        let mut buffer = [0; 2048];
+        for (at, socket) in far.iter().enumerate() {
+            let mut numbers = Vec::new();
+            while socket.receive(&mut buffer)?.is_some() {
+                numbers.push(buffer[29]);
+            }
+            let all: Vec<u8> = if at == expected { (0..20).collect() } else { Vec::new() };
+            assert_eq!(numbers, all, "eth{at}, with eth{expected} the first");
+        }
+        Ok(())
+    };
+    heard_by(0)?;
+    wire.cables[0].pull()?;
+    bond.wait_for("eth0 is down", |state| {
+        state.slave("eth0").is_some_and(|slave| slave.mii_status == "down")
+    })?;
+    heard_by(1)?;
+    wire.cables[0].plug()?;
+    bond.wait_until_whole()?;
+    heard_by(0)?;
     bond.stop()
 }

@@ -48,8 +48,8 @@ impl RunArgs {
     /// What the mode asks of a switch.
     fn switch(&self) -> Switch {
         match self.mode.as_deref() {
-            Some("balance-rr" | "0") => Switch::StaticLag,
-            _ => Switch::Plain,
+            None | Some("active-backup" | "1") => Switch::Plain,
+            Some(_) => Switch::StaticLag,
         }
     }
 

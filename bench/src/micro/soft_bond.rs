@@ -9,8 +9,12 @@ use bond::poller::soft_nic::{self, SoftFrame, SoftMemory, SoftNic, SoftRx, SoftT
 use bond::poller::{BATCH, Counters, Dataplane, Egress, Ingress, Queue, SlavePort, Umem};
 use bond::snapshot::{Snapshot, SnapshotCell};
 use bond::xsk::{BindMode, Census, Frames, Geometry, PortId, UmemId};
-use bond_ebpf::select::SlaveSet;
+use bond_ebpf::hash::HashPolicy;
+use bond_ebpf::select::{SlaveSet, Weights};
 use core_affinity::CoreId;
+
+/// The modes of the benchmarks. Frames of a software NIC have no bytes to hash, and broadcast sends more than it gets.
+pub const MODES: [Mode; 2] = [Mode::BalanceRr, Mode::ActiveBackup];
 
 /// Slave slots of the bond.
 const SLAVES: [u8; 2] = [0, 1];
@@ -43,10 +47,18 @@ impl Direction {
 pub fn snapshot(mode: Mode) -> Snapshot {
     let both: SlaveSet = SLAVES.into_iter().collect();
     let (receive, active) = match mode {
-        Mode::BalanceRr => (both, None),
+        Mode::BalanceRr | Mode::BalanceXor | Mode::Broadcast => (both, None),
         Mode::ActiveBackup => (std::iter::once(0).collect(), Some(0)),
     };
-    Snapshot { mode, usable: both, receive, active, packets_per_slave: 1 }
+    Snapshot {
+        mode,
+        usable: both,
+        receive,
+        active,
+        packets_per_slave: 1,
+        xmit_hash_policy: HashPolicy::Layer2,
+        weights: Weights::EVEN,
+    }
 }
 
 /// bond0's end and two slaves of one queue each, with the rings and chunks that `bond run` gives them.

@@ -219,6 +219,7 @@ fn micro(report: &Report) -> Vec<Promise> {
     vec![
         worst("turn of a worker without a kernel, a frame, worst case", "turn/", 25.0),
         worst("selection of a slave, a frame, worst case", "select/", 5.0),
+        worst("selection of a slave by hash, a frame, worst case", "hash/", 15.0),
         Promise::of(head, (ring("bond"), "M/s"), |rate| rate >= 200.0, &others),
     ]
 }

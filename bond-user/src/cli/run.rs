@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bond_ebpf::hash::HashPolicy;
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
@@ -21,7 +22,7 @@ pub(super) struct Args {
     /// The slaves, separated by commas
     #[arg(long, short, required = true, value_delimiter = ',', value_name = "IF,IF")]
     iface: Vec<String>,
-    /// Bonding mode, by the kernel's name or number: balance-rr (0), active-backup (1)
+    /// Bonding mode, by the kernel's name or number: balance-rr (0), active-backup (1), balance-xor (2), broadcast (3)
     #[arg(long, default_value = "active-backup")]
     mode: Mode,
     /// Carrier poll interval in ms; link events are followed at once beside it
@@ -30,9 +31,27 @@ pub(super) struct Args {
     /// Preferred slave of active-backup: active whenever its link is up
     #[arg(long, value_name = "IF")]
     primary: Option<String>,
-    /// Frames in a row to one slave in balance-rr
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Frames in a row to one slave in balance-rr; 0: each to one at random
+    #[arg(long, default_value_t = 1, value_name = "N")]
     packets_per_slave: u16,
+    /// What balance-xor chooses a flow's slave by
+    #[arg(long, value_enum, default_value_t = Hash::Layer2, value_name = "POLICY")]
+    xmit_hash_policy: Hash,
+    /// Shares of slaves in balance-rr and balance-xor, 1 to 255; 1 for those not named
+    #[arg(long, value_delimiter = ',', value_name = "IF=N,IF=N", value_parser = weight)]
+    weight: Vec<(String, u8)>,
+    /// Deliver the frames of backups too: duplicates, of what a switch floods
+    #[arg(long)]
+    all_slaves_active: bool,
+    /// Gratuitous ARPs and unsolicited NAs after each change of the active slave, for each address of the bond and its VLANs
+    #[arg(long, default_value_t = 1, value_name = "N", visible_aliases = ["num-grat-arp", "num-unsol-na"])]
+    num_peer_notif: u8,
+    /// From one of them to the next in ms; 0: miimon
+    #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=300_000))]
+    peer_notif_delay: u64,
+    /// IGMP reports of each of the host's groups after a change of the slave that IGMP goes by, 200 ms apart
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    resend_igmp: u8,
     /// The bond's MAC address [default: the first slave's]
     #[arg(long)]
     mac: Option<Mac>,
@@ -67,6 +86,17 @@ enum Xdp {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+enum Hash {
+    Layer2,
+    #[value(name = "layer2+3")]
+    Layer23,
+    #[value(name = "layer3+4")]
+    Layer34,
+    #[value(name = "vlan+srcmac")]
+    VlanSrcMac,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Bind {
     Auto,
     ZeroCopy,
@@ -85,6 +115,15 @@ enum Waiting {
     Busy,
 }
 
+/// One IF=N of `--weight`.
+fn weight(text: &str) -> Result<(String, u8), String> {
+    let parts = text.split_once('=').map(|(name, weight)| (name.to_owned(), weight.parse()));
+    match parts {
+        Some((name, Ok(weight @ 1..))) => Ok((name, weight)),
+        _ => Err("give an interface and a number from 1 to 255: eth0=3".into()),
+    }
+}
+
 impl Args {
     fn into_config(self) -> BondConfig {
         BondConfig {
@@ -94,6 +133,17 @@ impl Args {
             miimon: Duration::from_millis(self.miimon),
             primary: self.primary,
             packets_per_slave: self.packets_per_slave,
+            xmit_hash_policy: match self.xmit_hash_policy {
+                Hash::Layer2 => HashPolicy::Layer2,
+                Hash::Layer23 => HashPolicy::Layer23,
+                Hash::Layer34 => HashPolicy::Layer34,
+                Hash::VlanSrcMac => HashPolicy::VlanSrcMac,
+            },
+            weight: self.weight,
+            all_slaves_active: self.all_slaves_active,
+            num_peer_notif: self.num_peer_notif,
+            peer_notif_delay: Duration::from_millis(self.peer_notif_delay),
+            resend_igmp: self.resend_igmp,
             mac: self.mac,
             xdp: match self.xdp_mode {
                 Xdp::Auto => XdpChoice::Auto,

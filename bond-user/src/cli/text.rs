@@ -20,11 +20,14 @@ fn bond(out: &mut String, state: &BondState) -> fmt::Result {
     let mode = state.mode.parse::<Mode>().map_or("", |mode| mode.description());
     writeln!(out, "{}: {mode}, {}", state.ifname, state.mii_status)?;
     line(out, "Bonding Mode", &state.mode)?;
-    if state.mode == Mode::ActiveBackup.to_string() {
-        line(out, "Primary Slave", state.primary.as_deref().unwrap_or("None"))?;
-        line(out, "Currently Active Slave", state.active_slave.as_deref().unwrap_or("None"))?;
-    } else {
-        line(out, "Packets Per Slave", state.packets_per_slave)?;
+    match state.mode.parse() {
+        Ok(Mode::ActiveBackup) => {
+            line(out, "Primary Slave", state.primary.as_deref().unwrap_or("None"))?;
+            line(out, "Currently Active Slave", state.active_slave.as_deref().unwrap_or("None"))?;
+        }
+        Ok(Mode::BalanceRr) => line(out, "Packets Per Slave", state.packets_per_slave)?,
+        Ok(Mode::BalanceXor) => line(out, "Transmit Hash Policy", &state.xmit_hash_policy)?,
+        Ok(Mode::Broadcast) | Err(_) => {}
     }
     line(out, "MII Status", &state.mii_status)?;
     line(out, "MII Polling Interval (ms)", state.miimon)?;

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use bond_ebpf::hash::HashPolicy;
 use bond_ebpf::layout::{MAX_QUEUES, MAX_SLAVES};
+use bond_ebpf::select::Weights;
 
 use crate::mode::Mode;
 use crate::netlink::Mac;
@@ -49,8 +51,20 @@ pub struct BondConfig {
     pub miimon: Duration,
     /// Preferred slave of active-backup.
     pub primary: Option<String>,
-    /// Frames in a row to one slave in balance-rr.
+    /// Frames in a row to one slave in balance-rr; 0: each to one at random.
     pub packets_per_slave: u16,
+    /// What balance-xor hashes.
+    pub xmit_hash_policy: HashPolicy,
+    /// Shares of slaves in balance-rr and balance-xor; 1 if not given.
+    pub weight: Vec<(String, u8)>,
+    /// Deliver the frames of backups too.
+    pub all_slaves_active: bool,
+    /// Announcements after a change of the active slave.
+    pub num_peer_notif: u8,
+    /// From one of them to the next; zero: miimon.
+    pub peer_notif_delay: Duration,
+    /// Times that the host's IPv4 groups are reported when IGMP goes by another slave.
+    pub resend_igmp: u8,
     /// The bond's MAC; the first slave's if not given.
     pub mac: Option<Mac>,
     /// Where the slaves' XDP programs run.
@@ -103,6 +117,22 @@ pub enum ConfigError {
     /// A primary where the mode has none.
     #[error("--primary works in mode active-backup, not in {0}")]
     PrimaryWithoutActive(Mode),
+    /// A weight for what is no slave.
+    #[error("--weight {name}={weight}: {name} is not among the slaves ({slaves})")]
+    WeightNotSlave {
+        /// As given.
+        name: String,
+        /// As given.
+        weight: u8,
+        /// As given.
+        slaves: String,
+    },
+    /// Two weights for one slave.
+    #[error("--weight names {0} twice: each slave once")]
+    RepeatedWeight(String),
+    /// A weight where nothing is shared.
+    #[error("--weight works in modes balance-rr and balance-xor, not in {0}")]
+    WeightWithoutShares(Mode),
     /// Not a unicast address.
     #[error("{0} cannot be the bond's MAC: it must be unicast and not zero")]
     BadMac(Mac),
@@ -178,6 +208,7 @@ impl BondConfig {
             return Err(ConfigError::MiimonOff);
         }
         self.validate_slaves()?;
+        self.validate_weights()?;
         match &self.primary {
             Some(_) if self.mode != Mode::ActiveBackup => {
                 return Err(ConfigError::PrimaryWithoutActive(self.mode));
@@ -194,6 +225,45 @@ impl BondConfig {
             Some(mac) if mac.is_multicast() || mac.is_zero() => Err(ConfigError::BadMac(mac)),
             _ => Ok(()),
         }
+    }
+
+    fn validate_weights(&self) -> Result<(), ConfigError> {
+        let shares = matches!(self.mode, Mode::BalanceRr | Mode::BalanceXor);
+        if !self.weight.is_empty() && !shares {
+            return Err(ConfigError::WeightWithoutShares(self.mode));
+        }
+        for (at, (name, weight)) in self.weight.iter().enumerate() {
+            if !self.slaves.contains(name) {
+                let (name, weight, slaves) = (name.clone(), *weight, self.slaves.join(", "));
+                return Err(ConfigError::WeightNotSlave { name, weight, slaves });
+            }
+            if self.weight[..at].iter().any(|(other, _)| other == name) {
+                return Err(ConfigError::RepeatedWeight(name.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The share of a slave.
+    #[must_use]
+    pub fn weight_of(&self, slave: &str) -> u8 {
+        self.weight.iter().find(|(name, _)| name == slave).map_or(1, |(_, weight)| *weight)
+    }
+
+    /// The shares of all slots.
+    #[must_use]
+    pub fn weights(&self) -> Weights {
+        let mut bytes = [1; MAX_SLAVES];
+        for (byte, slave) in bytes.iter_mut().zip(&self.slaves) {
+            *byte = self.weight_of(slave);
+        }
+        Weights::from_bytes(bytes)
+    }
+
+    /// From one announcement to the next (kernel: one a monitor tick, or one each `peer_notif_delay`).
+    #[must_use]
+    pub fn peer_notif_period(&self) -> Duration {
+        if self.peer_notif_delay.is_zero() { self.miimon } else { self.peer_notif_delay }
     }
 
     fn validate_slaves(&self) -> Result<(), ConfigError> {

@@ -8,6 +8,12 @@ fn config() -> BondConfig {
         miimon: Duration::from_millis(10),
         primary: None,
         packets_per_slave: 1,
+        xmit_hash_policy: HashPolicy::Layer2,
+        weight: Vec::new(),
+        all_slaves_active: false,
+        num_peer_notif: 1,
+        resend_igmp: 1,
+        peer_notif_delay: Duration::ZERO,
         mac: None,
         xdp: XdpChoice::Auto,
         bind: BindChoice::Auto,
@@ -66,6 +72,33 @@ fn options_that_cannot_work_together_are_refused() {
     );
     assert!(refused(|c| c.miimon = Duration::ZERO).contains("1 ms or more"));
     assert!(refused(|c| c.mac = Some(Mac([1, 0, 0, 0, 0, 0]))).contains("unicast"));
+}
+
+#[test]
+fn weights_are_of_slaves_in_modes_that_share() {
+    let given = |mode, weights: &[(&str, u8)]| BondConfig {
+        mode,
+        weight: weights.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect(),
+        ..config()
+    };
+    let three = given(Mode::BalanceXor, &[("eth1", 3)]);
+    assert_eq!(three.validate(), Ok(()));
+    let mut weights = [1; 16];
+    weights[1] = 3;
+    assert_eq!(three.weights().to_bytes(), weights);
+    let refused = |mode, weights| given(mode, weights).validate().unwrap_err().to_string();
+    assert_eq!(
+        refused(Mode::BalanceRr, &[("eth1", 3), ("eth2", 1)]),
+        "--weight eth2=1: eth2 is not among the slaves (eth0, eth1)"
+    );
+    assert_eq!(
+        refused(Mode::BalanceRr, &[("eth1", 3), ("eth1", 1)]),
+        "--weight names eth1 twice: each slave once"
+    );
+    assert_eq!(
+        refused(Mode::ActiveBackup, &[("eth1", 3)]),
+        "--weight works in modes balance-rr and balance-xor, not in active-backup"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::netlink::Mac;
+use crate::netlink::{Mac, Vlan};
 
 const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
@@ -47,6 +47,13 @@ pub(super) fn unsolicited_na(mac: Mac, ip: Ipv6Addr, router: bool) -> [u8; 86] {
     frame.put(&ALL_NODES.octets());
     frame.put(&message);
     frame.bytes
+}
+
+/// The frame with VLAN tags, the outer one first. Their priority is 0.
+pub(super) fn tagged(frame: &[u8], tags: &[Vlan]) -> Vec<u8> {
+    let (addresses, rest) = frame.split_at(frame.len().min(12));
+    let tags = tags.iter().flat_map(|tag| [tag.protocol, tag.id]).flat_map(u16::to_be_bytes);
+    addresses.iter().copied().chain(tags).chain(rest.iter().copied()).collect()
 }
 
 /// The Internet checksum over pseudo-header and message (RFC 4443 section 2.3). `message` is even in length, with its
@@ -119,6 +126,15 @@ mod tests {
             (arp.target_hw_addr(), arp.target_protocol_addr()),
             (&[0; 6][..], &[10, 9, 0, 5][..])
         );
+    }
+
+    #[test]
+    fn tags_stand_behind_the_addresses() {
+        let frame = gratuitous_arp(MAC, Ipv4Addr::new(10, 9, 0, 5));
+        let tags = [(0x88a8, 7), (0x8100, 5)].map(|(protocol, id)| Vlan { protocol, id });
+        let expected = [&frame[..12], &[0x88, 0xa8, 0, 7, 0x81, 0, 0, 5], &frame[12..]].concat();
+        assert_eq!(tagged(&frame, &tags), expected);
+        assert_eq!(tagged(&frame, &[]), frame);
     }
 
     #[test]

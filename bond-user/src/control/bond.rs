@@ -11,10 +11,11 @@ use super::fitter::Fitter;
 use super::ipc::Ipc;
 use super::signals::Signals;
 use super::slot::{Slot, Sockets};
+use super::uppers::Uppers;
 use super::{BondError, view};
 use crate::config::BondConfig;
 use crate::egress::{Host, Moderation};
-use crate::mode::{self, Policy};
+use crate::mode::{self, Policy, Repeats};
 use crate::netlink::{Event, Events, Link, Mac, Netlink};
 use crate::poller::{Alarm, Worker};
 use crate::port::RunLock;
@@ -46,6 +47,10 @@ pub(super) struct Bond {
     pub(super) snapshot: Snapshot,
     pub(super) published: Arc<SnapshotCell>,
     pub(super) failovers: Failovers,
+    pub(super) peer_notif: Repeats,
+    pub(super) rejoin: Repeats,
+    /// The VLANs on bond0.
+    pub(super) uppers: Uppers,
     pub(super) started: Instant,
     /// When all is looked after at the latest.
     pub(super) next_poll: Instant,
@@ -87,6 +92,8 @@ impl Bond {
         self.hear_fitter()?;
         self.read_events()?;
         self.follow_doubt()?;
+        self.notify_peers();
+        self.rejoin_groups();
         self.ipc.answer(|| view::state(self));
         Ok(())
     }
@@ -122,6 +129,9 @@ impl Bond {
     fn wait(&self, signals: &Signals) -> Result<(), BondError> {
         let left = self.next_poll.saturating_duration_since(Instant::now());
         let left = left.min(self.doubt.pace().unwrap_or(Duration::MAX));
+        let repeats = [&self.peer_notif, &self.rejoin].into_iter().filter_map(Repeats::deadline);
+        let now = self.started.elapsed();
+        let left = repeats.fold(left, |left, due| left.min(due.saturating_sub(now)));
         let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
         let Self { events, fitter, ipc, alarm, .. } = self;
         let fds = [events.as_fd(), fitter.as_fd(), ipc.as_fd(), alarm.as_fd(), signals.as_fd()];
@@ -154,7 +164,10 @@ impl Bond {
                     Some(slot) => self.heard(slot, &link, Source::Event)?,
                     None => self.appeared(&link),
                 },
-                Event::Removed { index, .. } => self.removed(index)?,
+                Event::Removed { index, .. } => {
+                    self.uppers.forget(index);
+                    self.removed(index)?;
+                }
                 Event::Overrun => lost = true,
             }
         }
@@ -195,6 +208,8 @@ impl Bond {
 
     /// Events were lost, and with them perhaps that a slave was set up or down: asks the kernel.
     fn ask_again(&mut self) -> Result<(), BondError> {
+        self.uppers = Uppers::default();
+        self.nl.links()?.iter().for_each(|link| self.uppers.learn(link));
         for slot in self.slot_ids() {
             let Some(ifindex) = self.slot(slot).ifindex() else { continue };
             match self.nl.link_by_index(ifindex)? {
@@ -230,6 +245,7 @@ impl Bond {
     /// A netdev that is no slave appeared or changed: it may be one that was gone, or that is being opened. One that was
     /// refused has its time.
     fn appeared(&mut self, link: &Link) {
+        self.uppers.learn(link);
         let mut absent = self.slots.iter_mut().filter(|slot| slot.attached.is_none());
         let Some(slot) = absent.find(|slot| slot.name == link.name) else { return };
         slot.admin_up = link.up;

@@ -1,12 +1,10 @@
 //! What follows from a mode's decision: it is published, noted, and told to the network.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::BondError;
 use super::bond::Bond;
-use super::{BondError, announce};
 use crate::mode::{ActiveChange, Decision};
-use crate::netlink::Address;
 use crate::state::Failover;
 use crate::watch::Verdict;
 
@@ -26,12 +24,21 @@ impl Bond {
         if before.usable.is_empty() != self.snapshot.usable.is_empty() {
             self.host.set_carrier(&mut self.nl, !self.snapshot.usable.is_empty())?;
         }
+        let now = self.started.elapsed();
+        match self.snapshot.igmp_slave() {
+            None => self.rejoin.cancel(),
+            igmp_slave if igmp_slave != before.igmp_slave() => self.rejoin.changed(now),
+            Some(_) => {}
+        }
         if let Some(change) = decision.active_changed {
             self.note_failover(change, reason, took);
-            if let Some(active) = change.to {
-                self.announce(active);
+            match change.to {
+                Some(_) => self.peer_notif.changed(now),
+                None => self.peer_notif.cancel(),
             }
+            self.notify_peers();
         }
+        self.rejoin_groups();
         Ok(())
     }
 
@@ -58,33 +65,6 @@ impl Bond {
         let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         self.failovers.last = Some(Failover { from, to, reason, took_us, at });
     }
-
-    /// Gratuitous ARP and unsolicited NA for bond0's addresses, on the new active slave.
-    pub(super) fn announce(&mut self, active: u8) {
-        let addresses = match self.nl.addresses(self.host.ifindex) {
-            Ok(addresses) => addresses,
-            Err(error) => return tracing::warn!("cannot announce {}: {error}", self.config.name),
-        };
-        let router = is_ipv6_router(&self.config.name);
-        let Some(attached) = &self.slot(active).attached else { return };
-        for Address { ip, .. } in addresses.into_iter().filter(|address| !address.tentative) {
-            let sent = match ip {
-                IpAddr::V4(ip) => attached.packet.send(&announce::gratuitous_arp(self.mac, ip)),
-                IpAddr::V6(ip) => {
-                    attached.packet.send(&announce::unsolicited_na(self.mac, ip, router))
-                }
-            };
-            if let Err(error) = sent {
-                tracing::warn!("cannot announce {ip}: {error}");
-            }
-        }
-    }
-}
-
-/// Whether the host forwards IPv6 that arrives on this netdev.
-fn is_ipv6_router(name: &str) -> bool {
-    std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{name}/forwarding"))
-        .is_ok_and(|forwarding| forwarding.trim() != "0")
 }
 
 pub(super) fn reason(name: &str, verdict: &Verdict) -> String {

@@ -11,10 +11,13 @@ mod join;
 mod moderate;
 mod packet;
 mod privileges;
+mod rejoin;
 mod signals;
 mod slice;
 mod slot;
 mod start;
+mod tell;
+mod uppers;
 mod view;
 
 pub use error::BondError;

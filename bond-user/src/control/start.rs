@@ -1,7 +1,7 @@
 //! From a configuration to a running bond: look at everything first, then change.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::BondError;
 use super::bond::Bond;
@@ -10,9 +10,10 @@ use super::ipc::Ipc;
 use super::privileges;
 use super::signals::Signals;
 use super::slot::Slot;
+use super::uppers::Uppers;
 use crate::config::{BindChoice, BondConfig, XdpChoice};
 use crate::egress::{Host, HostShare, HostSpec, Moderation};
-use crate::mode::Policy;
+use crate::mode::{Mode, Policy, Repeats};
 use crate::netlink::{Events, Netlink};
 use crate::poller::{Alarm, Layout, Worker, WorkerSpec};
 use crate::port::{Candidate, NapiFiles, PortError, PortSpec, RunLock, StateFile};
@@ -20,6 +21,9 @@ use crate::snapshot::SnapshotCell;
 use crate::state::Failovers;
 use crate::watch::Doubt;
 use crate::xsk::{Geometry, XskRings};
+
+/// From one report of the host's groups to the next (`bond_resend_igmp_join_requests_delayed`: HZ/5).
+const RESEND_IGMP: Duration = Duration::from_millis(200);
 
 /// What was found out before anything is changed.
 struct Plan {
@@ -202,7 +206,9 @@ impl Plan {
             let slot = self.config.slaves.iter().position(|slave| slave == primary)?;
             u8::try_from(slot).ok()
         });
-        let policy = Policy::new(self.config.mode, self.config.packets_per_slave, primary);
+        let policy = Policy::new(self.config.mode, self.config.packets_per_slave, primary)
+            .spreading(self.config.xmit_hash_policy, self.config.weights())
+            .hearing_all(self.config.all_slaves_active);
         let published = Arc::new(SnapshotCell::new(policy.snapshot()));
         let alarm = Arc::new(Alarm::new().map_err(BondError::io("cannot make an eventfd"))?);
         let workers = self.spawn(shares, &published, &alarm)?;
@@ -222,6 +228,9 @@ impl Plan {
             slots: self.config.slaves.iter().cloned().map(Slot::new).collect(),
             snapshot: policy.snapshot(),
             failovers: Failovers::default(),
+            peer_notif: Repeats::new(self.config.num_peer_notif, self.config.peer_notif_period()),
+            rejoin: Repeats::new(self.config.resend_igmp, RESEND_IGMP),
+            uppers: Uppers::default(),
             started: Instant::now(),
             next_poll: Instant::now(),
             alarm,
@@ -244,15 +253,25 @@ impl Plan {
     fn chunks(&self, worker: u32) -> u32 {
         let share = |queues: u32| queues.saturating_sub(worker).div_ceil(self.spec.workers);
         let queues = self.candidates.iter().map(|candidate| share(candidate.queues)).sum::<u32>();
-        self.spec.geometry.chunks(1 + queues) + self.seam()
+        self.spec.geometry.chunks(1 + queues) + self.stock()
     }
 
-    /// Frames of each UMEM that the egress of a pipeline keeps for copies at the seam. In the other layout it has all.
+    /// Frames of a UMEM that the egress of a pipeline keeps for the copies of one slave's frames. In the other layout it
+    /// has all.
     fn seam(&self) -> u32 {
         match self.config.layout {
-            Layout::Pipeline if self.spec.zero_copy => self.spec.geometry.seam(),
-            Layout::Pipeline | Layout::RunToCompletion => 0,
+            Layout::Pipeline => self.spec.geometry.seam(),
+            Layout::RunToCompletion => 0,
         }
+    }
+
+    /// The same of the shared UMEM: for what crosses the seam into it, or for broadcast's duplicates.
+    fn stock(&self) -> u32 {
+        let slaves = match self.config.mode {
+            Mode::Broadcast => u32::try_from(self.candidates.len()).unwrap_or(u32::MAX),
+            _ => u32::from(self.spec.zero_copy),
+        };
+        slaves * self.seam()
     }
 
     fn spawn(
@@ -269,6 +288,7 @@ impl Plan {
                 layout: self.config.layout,
                 cores: cores.to_vec(),
                 poll: self.config.poll,
+                stock: self.stock() as usize,
                 seam: self.seam() as usize,
                 alarm: Arc::clone(alarm),
             };

@@ -7,7 +7,6 @@ use bond_ebpf::layout::Verdict as XdpVerdict;
 use super::bond::Bond;
 use super::slot::Slot;
 use crate::egress::Moderation;
-use crate::mode::Mode;
 use crate::poller::{Counters, DropReason, Totals, Worker, WorkerCounters};
 use crate::port::{Program, XdpMode};
 use crate::state::{BondState, Drops, PortState, SlaveState, ThreadState, UmemState, WorkerState};
@@ -23,6 +22,12 @@ pub(super) fn state(bond: &Bond) -> BondState {
         mode: bond.config.mode.to_string(),
         miimon: u64::try_from(bond.config.miimon.as_millis()).unwrap_or(u64::MAX),
         packets_per_slave: bond.config.packets_per_slave,
+        xmit_hash_policy: bond.config.xmit_hash_policy.name().into(),
+        all_slaves_active: bond.config.all_slaves_active.into(),
+        num_peer_notif: bond.config.num_peer_notif,
+        peer_notif_delay: u64::try_from(bond.config.peer_notif_delay.as_millis())
+            .unwrap_or(u64::MAX),
+        resend_igmp: bond.config.resend_igmp,
         primary: bond.config.primary.clone(),
         active_slave: active,
         mii_status: up_down(!snapshot.usable.is_empty()),
@@ -92,9 +97,10 @@ fn slave(bond: &Bond, slot: u8, state: &Slot) -> SlaveState {
     let mut drops = drops(&totals, stats);
     *drops.entry(DropReason::InactiveSlave.name().into()).or_default() +=
         verdict(XdpVerdict::DropInactive);
-    let sends = match bond.config.mode {
-        Mode::ActiveBackup => bond.snapshot.active == Some(slot),
-        Mode::BalanceRr => bond.snapshot.usable.contains(slot),
+    let sends = if bond.config.mode.has_active_slave() {
+        bond.snapshot.active == Some(slot)
+    } else {
+        bond.snapshot.usable.contains(slot)
     };
     let mac = |mac: Option<crate::netlink::Mac>| mac.map_or_else(String::new, |m| m.to_string());
     let modes = attached.map(|a| (a.port.program.mode(), a.port.bound.mode));
@@ -104,6 +110,7 @@ fn slave(bond: &Bond, slot: u8, state: &Slot) -> SlaveState {
         state: if sends { "active" } else { "backup" }.into(),
         mii_status: up_down(state.carrier.up()),
         evidence: evidence(bond, state),
+        weight: bond.config.weight_of(&state.name),
         link_failure_count: state.carrier.link_failure_count(),
         perm_hwaddr: mac(attached.map(|attached| attached.perm_mac)),
         hwaddr: mac(attached.map(|attached| attached.mac)),

@@ -1,12 +1,13 @@
 //! Bonding modes: who sends, who receives, who is active. Pure: no clock, socket or thread.
 //!
-//! Each mode has a file with a function from link state to the roles of the slaves; [`Policy`] keeps
+//! Each kind of mode has a file with a function from link state to the roles of the slaves; [`Policy`] keeps
 //! the link state and calls it. The choice between slaves frame by frame is
 //! [`bond_ebpf::select`]'s, which XDP programs share.
 
 mod active_backup;
-mod balance_rr;
+mod all_slaves;
 mod policy;
+mod repeats;
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,6 +16,7 @@ use bond_ebpf::select::SlaveSet;
 use serde::{Serialize, Serializer};
 
 pub use self::policy::{ActiveChange, Decision, Event, Policy};
+pub use self::repeats::Repeats;
 
 /// The kernel's names of its modes, by number (`bond_mode_tbl` in `bond_options.c`).
 const KERNEL_NAMES: [&str; 7] = [
@@ -37,17 +39,24 @@ pub enum Mode {
     BalanceRr = 0,
     /// One slave at a time; the others stand by.
     ActiveBackup = 1,
+    /// Each flow on one usable slave, by a hash.
+    BalanceXor = 2,
+    /// Everything on every usable slave.
+    Broadcast = 3,
 }
 
 impl Mode {
     /// The modes of this version, by number.
-    pub const ALL: [Self; 2] = [Self::BalanceRr, Self::ActiveBackup];
+    pub const ALL: [Self; 4] =
+        [Self::BalanceRr, Self::ActiveBackup, Self::BalanceXor, Self::Broadcast];
 
     /// The mode with the kernel's `number`, if this version has it.
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
             0 => Some(Self::BalanceRr),
             1 => Some(Self::ActiveBackup),
+            2 => Some(Self::BalanceXor),
+            3 => Some(Self::Broadcast),
             _ => None,
         }
     }
@@ -67,7 +76,14 @@ impl Mode {
         match self {
             Self::BalanceRr => "load balancing (round-robin)",
             Self::ActiveBackup => "fault-tolerance (active-backup)",
+            Self::BalanceXor => "load balancing (xor)",
+            Self::Broadcast => "fault-tolerance (broadcast)",
         }
+    }
+
+    /// Whether one slave at a time is active.
+    pub const fn has_active_slave(self) -> bool {
+        matches!(self, Self::ActiveBackup)
     }
 }
 
@@ -134,6 +150,8 @@ mod tests {
         let expected = [
             (0, "balance-rr", "load balancing (round-robin)"),
             (1, "active-backup", "fault-tolerance (active-backup)"),
+            (2, "balance-xor", "load balancing (xor)"),
+            (3, "broadcast", "fault-tolerance (broadcast)"),
         ];
         assert_eq!(rows, expected.map(|(n, name, text)| (n, name.to_owned(), text)));
         for mode in Mode::ALL {
@@ -141,20 +159,21 @@ mod tests {
             assert_eq!(mode.name().parse(), Ok(mode));
             assert_eq!(mode.number().to_string().parse(), Ok(mode));
         }
-        assert_eq!(serde_json::to_string(&Mode::ALL).unwrap(), r#"["balance-rr","active-backup"]"#);
+        let json = serde_json::to_string(&Mode::ALL).unwrap();
+        assert_eq!(json, r#"["balance-rr","active-backup","balance-xor","broadcast"]"#);
     }
 
     #[test]
     fn errors_say_what_there_is() {
-        for text in ["balance-xor", "2"] {
+        for text in ["802.3ad", "4"] {
             let error = text.parse::<Mode>().unwrap_err();
             assert_eq!(
                 error.to_string(),
-                "mode balance-xor is not available in this version: \
-                 choose one of balance-rr (0), active-backup (1)"
+                "mode 802.3ad is not available in this version: choose one of \
+                 balance-rr (0), active-backup (1), balance-xor (2), broadcast (3)"
             );
         }
-        for number in 2..7u8 {
+        for number in 4..7u8 {
             let by_number = number.to_string().parse::<Mode>();
             let name = KERNEL_NAMES[usize::from(number)];
             assert_eq!(by_number, Err(ModeError::NotAvailable(name)));
@@ -165,7 +184,8 @@ mod tests {
         }
         assert_eq!(
             ModeError::Unknown("fast".to_owned()).to_string(),
-            "there is no mode \"fast\": choose one of balance-rr (0), active-backup (1)"
+            "there is no mode \"fast\": choose one of \
+             balance-rr (0), active-backup (1), balance-xor (2), broadcast (3)"
         );
     }
 }

@@ -1,8 +1,9 @@
 //! The state machine of the control thread: link events in, snapshots out.
 
-use bond_ebpf::select::SlaveSet;
+use bond_ebpf::hash::HashPolicy;
+use bond_ebpf::select::{SlaveSet, Weights};
 
-use super::{Mode, Roles, active_backup, balance_rr};
+use super::{Mode, Roles, active_backup, all_slaves};
 use crate::snapshot::Snapshot;
 
 /// What the control thread has learnt. Slots are below [`bond_ebpf::layout::MAX_SLAVES`].
@@ -42,6 +43,9 @@ pub struct ActiveChange {
 pub struct Policy {
     mode: Mode,
     packets_per_slave: u16,
+    xmit_hash_policy: HashPolicy,
+    weights: Weights,
+    all_slaves_active: bool,
     primary: Option<u8>,
     up: SlaveSet,
     active: Option<u8>,
@@ -51,7 +55,27 @@ impl Policy {
     /// A policy with every slave down. `packets_per_slave` is for balance-rr, `primary` (a slot) for
     /// active-backup; the other modes ignore them.
     pub const fn new(mode: Mode, packets_per_slave: u16, primary: Option<u8>) -> Self {
-        Self { mode, packets_per_slave, primary, up: SlaveSet::EMPTY, active: None }
+        Self {
+            mode,
+            packets_per_slave,
+            xmit_hash_policy: HashPolicy::Layer2,
+            weights: Weights::EVEN,
+            all_slaves_active: false,
+            primary,
+            up: SlaveSet::EMPTY,
+            active: None,
+        }
+    }
+
+    /// The same with another hash for balance-xor, and shares of the slaves in it and in balance-rr; the other modes ignore
+    /// them.
+    pub const fn spreading(self, xmit_hash_policy: HashPolicy, weights: Weights) -> Self {
+        Self { xmit_hash_policy, weights, ..self }
+    }
+
+    /// The same with the frames of backups delivered too, or not; the other modes have no backups.
+    pub const fn hearing_all(self, all_slaves_active: bool) -> Self {
+        Self { all_slaves_active, ..self }
     }
 
     /// Takes an event in. An event that says nothing new changes nothing.
@@ -73,16 +97,21 @@ impl Policy {
 
     /// What the data path is to do now.
     pub fn snapshot(&self) -> Snapshot {
-        let Roles { usable, receive, active } = match self.mode {
-            Mode::BalanceRr => balance_rr::roles(self.up),
+        let Roles { usable, mut receive, active } = match self.mode {
+            Mode::BalanceRr | Mode::BalanceXor | Mode::Broadcast => all_slaves::roles(self.up),
             Mode::ActiveBackup => active_backup::roles(self.up, self.primary, self.active),
         };
+        if self.all_slaves_active {
+            receive = SlaveSet::from_bits(u16::MAX);
+        }
         Snapshot {
             mode: self.mode,
             usable,
             receive,
             active,
             packets_per_slave: self.packets_per_slave,
+            xmit_hash_policy: self.xmit_hash_policy,
+            weights: self.weights,
         }
     }
 }
@@ -110,6 +139,8 @@ mod tests {
                     receive: to.into_iter().collect(),
                     active: to,
                     packets_per_slave: 1,
+                    xmit_hash_policy: HashPolicy::Layer2,
+                    weights: Weights::EVEN,
                 },
                 active_changed: (from != to).then_some(ActiveChange { from, to }),
             };
@@ -161,28 +192,41 @@ mod tests {
     }
 
     #[test]
-    fn balance_rr_sends_on_every_slave_that_is_up_and_hears_all() {
-        let mut policy = Policy::new(Mode::BalanceRr, 3, Some(1));
-        let rows: [(Event, &[u8]); 6] = [
-            (LinkUp(1), &[1]),
-            (LinkUp(0), &[0, 1]),
-            (Primary(Some(0)), &[0, 1]),
-            (LinkDown(1), &[0]),
-            (Removed(0), &[]),
-            (LinkUp(1), &[1]),
-        ];
-        for (event, up) in rows {
-            let expected = Decision {
-                snapshot: Snapshot {
-                    mode: Mode::BalanceRr,
-                    usable: set(up),
-                    receive: EVERY_SLAVE,
-                    active: None,
-                    packets_per_slave: 3,
-                },
-                active_changed: None,
-            };
-            assert_eq!(policy.step(event), expected, "{event:?}");
+    fn the_others_send_on_every_slave_that_is_up_and_hear_all() {
+        for mode in [Mode::BalanceRr, Mode::BalanceXor, Mode::Broadcast] {
+            let mut policy = Policy::new(mode, 3, Some(1))
+                .spreading(HashPolicy::Layer34, Weights::from_bytes([5; 16]));
+            let rows: [(Event, &[u8]); 6] = [
+                (LinkUp(1), &[1]),
+                (LinkUp(0), &[0, 1]),
+                (Primary(Some(0)), &[0, 1]),
+                (LinkDown(1), &[0]),
+                (Removed(0), &[]),
+                (LinkUp(1), &[1]),
+            ];
+            for (event, up) in rows {
+                let expected = Decision {
+                    snapshot: Snapshot {
+                        mode,
+                        usable: set(up),
+                        receive: EVERY_SLAVE,
+                        active: None,
+                        packets_per_slave: 3,
+                        xmit_hash_policy: HashPolicy::Layer34,
+                        weights: Weights::from_bytes([5; 16]),
+                    },
+                    active_changed: None,
+                };
+                assert_eq!(policy.step(event), expected, "{mode}: {event:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn backups_are_heard_if_all_slaves_shall_be() {
+        let mut policy = Policy::new(Mode::ActiveBackup, 1, None).hearing_all(true);
+        for event in [LinkUp(1), LinkUp(0), LinkDown(1), LinkDown(0)] {
+            assert_eq!(policy.step(event).snapshot.receive, EVERY_SLAVE, "{event:?}");
         }
     }
 
@@ -211,7 +255,8 @@ mod tests {
             let mut up = [false; 16];
             let mut before = policy.snapshot();
             prop_assert!(before.usable.is_empty());
-            let delivered = if mode == Mode::BalanceRr { EVERY_SLAVE } else { SlaveSet::EMPTY };
+            let delivered =
+                if mode.has_active_slave() { SlaveSet::EMPTY } else { EVERY_SLAVE };
             prop_assert_eq!(before.receive, delivered);
             prop_assert_eq!(before.active, None);
             for event in events {
@@ -226,7 +271,7 @@ mod tests {
                 let usable: SlaveSet = (0..16).filter(|slot| up[usize::from(*slot)]).collect();
                 prop_assert_eq!((now.mode, now.packets_per_slave, now.usable), (mode, 7, usable));
                 match mode {
-                    Mode::BalanceRr => {
+                    Mode::BalanceRr | Mode::BalanceXor | Mode::Broadcast => {
                         prop_assert_eq!((now.receive, now.active), (EVERY_SLAVE, None));
                     }
                     Mode::ActiveBackup => {

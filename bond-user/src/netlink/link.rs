@@ -19,6 +19,9 @@ const IFINFOMSG_BYTES: usize = 16;
 // linux/if_link.h, the nested attributes of IFLA_XDP.
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
+// The nested attributes of IFLA_INFO_DATA of a VLAN.
+const IFLA_VLAN_ID: u16 = 1;
+const IFLA_VLAN_PROTOCOL: u16 = 5;
 
 /// A netdev as rtnetlink describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,12 +51,26 @@ pub struct Link {
     pub operstate: OperState,
     /// ifindex of the bridge, bond or team it is enslaved to.
     pub master: Option<u32>,
+    /// ifindex of the netdev it is on: of a VLAN its lower one, of a veth its peer (IFLA_LINK). `None` too if that is in
+    /// another network namespace.
+    pub lower: Option<u32>,
+    /// The tag that a VLAN netdev gives to its frames.
+    pub vlan: Option<Vlan>,
     /// Queues allocated; those in use can be fewer (see `Ethtool::channels`).
     pub num_rx_queues: u32,
     pub num_tx_queues: u32,
     pub xdp: Option<AttachedXdp>,
     /// ARPHRD_* of linux/if_arp.h.
     pub arphrd: u16,
+}
+
+/// A VLAN tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vlan {
+    /// 0 to 4094.
+    pub id: u16,
+    /// Its ethertype: 0x8100, or 0x88a8 for a service tag (IEEE 802.1ad).
+    pub protocol: u16,
 }
 
 /// The XDP program of a netdev.
@@ -88,6 +105,9 @@ impl Link {
         let mut link = Self::new(&header, parse_string(name)?);
         link.read(attributes)?;
         link.carrier = link.up && link.has_carrier;
+        if attribute(attributes, libc::IFLA_LINK_NETNSID).is_some() {
+            link.lower = None; // Another network namespace's ifindex.
+        }
         Ok(Some(link))
     }
 
@@ -109,6 +129,8 @@ impl Link {
             carrier: false,
             operstate: OperState::Unknown,
             master: None,
+            lower: None,
+            vlan: None,
             num_rx_queues: 1,
             num_tx_queues: 1,
             xdp: None,
@@ -123,6 +145,7 @@ impl Link {
                 libc::IFLA_PERM_ADDRESS => self.perm_mac = mac(value),
                 libc::IFLA_MTU => self.mtu = parse_u32(value)?,
                 libc::IFLA_MASTER => self.master = Some(parse_u32(value)?),
+                libc::IFLA_LINK => self.lower = Some(parse_u32(value)?),
                 libc::IFLA_OPERSTATE => self.operstate = parse_u8(value)?.into(),
                 libc::IFLA_CARRIER => self.has_carrier = parse_u8(value)? != 0,
                 libc::IFLA_CARRIER_UP_COUNT => self.counts().up = parse_u32(value)?,
@@ -132,6 +155,9 @@ impl Link {
                 libc::IFLA_LINKINFO => {
                     self.kind =
                         attribute(value, libc::IFLA_INFO_KIND).map(parse_string).transpose()?;
+                    let data = attribute(value, libc::IFLA_INFO_DATA);
+                    self.vlan =
+                        data.filter(|_| self.kind.as_deref() == Some("vlan")).and_then(vlan);
                 }
                 libc::IFLA_XDP => self.xdp = xdp(value)?,
                 _ => {}
@@ -143,6 +169,12 @@ impl Link {
     fn counts(&mut self) -> &mut CarrierCounts {
         self.carrier_counts.get_or_insert_default()
     }
+}
+
+fn vlan(data: &[u8]) -> Option<Vlan> {
+    let id = attribute(data, IFLA_VLAN_ID)?.try_into().ok().map(u16::from_ne_bytes)?;
+    let protocol = attribute(data, IFLA_VLAN_PROTOCOL).and_then(|value| value.try_into().ok());
+    Some(Vlan { id, protocol: protocol.map_or(0x8100, u16::from_be_bytes) })
 }
 
 fn mac(value: &[u8]) -> Option<Mac> {

@@ -33,7 +33,7 @@ pub use self::{
     address::Address,
     error::{Cause, NetlinkError},
     events::{Event, Events},
-    link::{AttachedXdp, Link, OperState, XdpAttached},
+    link::{AttachedXdp, Link, OperState, Vlan, XdpAttached},
     mac::{Mac, ParseMacError},
 };
 

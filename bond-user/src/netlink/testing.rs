@@ -8,6 +8,8 @@ use std::{
 
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
+use super::Link;
+
 /// Runs `test` in a thread with a network namespace of its own; the namespace ends with the thread.
 pub(crate) fn in_netns<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = thread::spawn(|| {
@@ -34,4 +36,25 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not within two seconds: {what}");
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// A netdev called `if<index>`, of no kind, down.
+pub(crate) fn link_with(index: u32) -> Link {
+    let attributes: Vec<u8> = [
+        (libc::IFLA_IFNAME, format!("if{index}\0").into_bytes()),
+        (libc::IFLA_MTU, 1500u32.to_ne_bytes().to_vec()),
+    ]
+    .into_iter()
+    .flat_map(|(kind, value)| {
+        let length = u16::try_from(4 + value.len()).unwrap();
+        let mut attribute = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        attribute.extend(value);
+        attribute.resize(attribute.len().next_multiple_of(4), 0);
+        attribute
+    })
+    .collect();
+    let mut payload = vec![0; 16];
+    payload[4..8].copy_from_slice(&index.to_ne_bytes());
+    payload.extend(attributes);
+    Link::parse(&payload).unwrap().unwrap()
 }

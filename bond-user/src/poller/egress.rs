@@ -6,7 +6,7 @@ use bond_ebpf::layout::MAX_SLAVES;
 
 use super::counters::{Counters, DropReason, MAX_PORTS, PortCounters};
 use super::queue::TxQueue;
-use super::stage::Stage;
+use super::stage::{Sight, Stage};
 use super::table::Table;
 use super::{BATCH, Batch, Memory, Pool as _, Pools, Rings, TxUmem};
 use crate::ring::Consumer;
@@ -23,17 +23,14 @@ impl<M: Memory> TxUmems<M> {
         self.0.get_mut(id).expect("a UMEM outlives its queues and frames")
     }
 
-    /// Copies `frame` into UMEM `to`; `None` when that one has no free chunk. The old chunk is freed.
-    fn copy(&self, pools: &mut impl Pools, frame: Frame, to: UmemId) -> Option<Frame> {
-        let copy = pools.of(to).take().map(|mut copy| {
-            let pair = [to, frame.umem()].map(|id| self.0.get(id));
-            if let [Some(to), Some(from)] = pair {
-                to.memory.copy_from(&mut copy, &from.memory, &frame);
-            }
-            copy
-        });
-        pools.put(frame);
-        copy
+    /// Copies the bytes of `frame` into a free chunk of UMEM `to`; `None` when that one has none.
+    fn copy(&self, pools: &mut impl Pools, frame: &Frame, to: UmemId) -> Option<Frame> {
+        let mut copy = pools.of(to).take()?;
+        let pair = [to, frame.umem()].map(|id| self.0.get(id));
+        if let [Some(to), Some(from)] = pair {
+            to.memory.copy_from(&mut copy, &from.memory, frame);
+        }
+        Some(copy)
     }
 
     /// Makes every frame of `batch` one of UMEM `to`, by copying those of another.
@@ -50,12 +47,17 @@ impl<M: Memory> TxUmems<M> {
         for frame in std::mem::take(batch) {
             if frame.umem() == to {
                 batch.push(frame);
-            } else if let Some(copy) = self.copy(pools, frame, to) {
-                counters.seam_copies.add(1);
-                batch.push(copy);
-            } else {
-                counters.drop(DropReason::NoFreeFrame, 1);
+                continue;
             }
+            match self.copy(pools, &frame, to) {
+                Some(copy) => {
+                    counters.seam_copies.add(1);
+                    batch.push(copy);
+                }
+                None => counters.drop(DropReason::NoFreeFrame, 1),
+            }
+            // The old chunk is free.
+            pools.put(frame);
         }
     }
 }
@@ -76,6 +78,31 @@ pub struct Egress<R: Rings> {
     counters: Arc<Counters>,
     /// A slave has refused frames.
     doubt: bool,
+}
+
+/// What the mode may see and have of the frames of a batch.
+struct InHand<'a, R: Rings, P> {
+    umems: &'a TxUmems<R::Memory>,
+    slaves: &'a Table<Vec<TxQueue<R::Tx>>, MAX_SLAVES>,
+    pools: &'a mut P,
+    counters: &'a Counters,
+}
+
+impl<R: Rings, P: Pools> Sight for InHand<'_, R, P> {
+    fn bytes<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
+        self.umems.0.get(frame.umem()).map_or(&[], |umem| umem.memory.bytes(frame))
+    }
+
+    fn duplicate(&mut self, frame: &Frame, slot: u8) -> Option<Frame> {
+        // Of the slave's own UMEM if it has one, or it would be copied twice.
+        let queue = self.slaves.get(slot).and_then(|queues| queues.first());
+        let umem = queue.map_or_else(|| frame.umem(), TxQueue::umem);
+        let copy = self.umems.copy(self.pools, frame, umem);
+        if copy.is_none() {
+            self.counters.port(PortId::slave(slot)).drop(DropReason::NoFreeFrame, 1);
+        }
+        copy
+    }
 }
 
 impl<R: Rings> Egress<R> {
@@ -197,7 +224,7 @@ impl<R: Rings> Egress<R> {
 
     fn send_batch(&mut self, snapshot: Snapshot, pools: &mut impl Pools, batch: &mut Batch) {
         let Self { umems, slaves, counters, stage, .. } = self;
-        stage.sort(snapshot, batch);
+        stage.sort(snapshot, batch, &mut InHand::<R, _> { umems, slaves, pools, counters });
         counters.port(PortId::HOST).drop(DropReason::NoUsableSlave, batch.len());
         batch.drain(..).for_each(|frame| pools.put(frame));
         for (slot, lane) in stage.lanes() {

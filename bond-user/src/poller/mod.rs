@@ -132,6 +132,11 @@ pub trait Memory: Clone + Debug + Send + 'static {
     /// # Panics
     /// If `dst` is not a frame of `self`, or `src` not one of `from`.
     fn copy_from(&self, dst: &mut Frame, from: &Self, src: &Frame);
+    /// The bytes of a frame.
+    ///
+    /// # Panics
+    /// If it is not one of `self`.
+    fn bytes<'a>(&'a self, frame: &'a Frame) -> &'a [u8];
 }
 
 /// A UMEM as the ingress owns it: the ledger of its chunks, and their bytes.

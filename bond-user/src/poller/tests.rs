@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use bond_ebpf::select::SlaveSet;
+use bond_ebpf::hash::HashPolicy;
+use bond_ebpf::select::{SlaveSet, Weights};
 use proptest::prelude::*;
 
 use super::soft_nic::{SoftFrame, SoftMemory, SoftNic, SoftRx, SoftTx};
@@ -106,12 +107,61 @@ pub(super) fn active_backup(active: Option<u8>) -> Snapshot {
         receive: active.into_iter().collect(),
         active,
         packets_per_slave: 1,
+        xmit_hash_policy: HashPolicy::Layer2,
+        weights: Weights::EVEN,
     }
 }
 
 pub(super) fn balance_rr(usable: &[u8], packets_per_slave: u16) -> Snapshot {
     let usable = set(usable);
-    Snapshot { mode: Mode::BalanceRr, usable, receive: usable, active: None, packets_per_slave }
+    Snapshot {
+        mode: Mode::BalanceRr,
+        usable,
+        receive: usable,
+        active: None,
+        packets_per_slave,
+        xmit_hash_policy: HashPolicy::Layer2,
+        weights: Weights::EVEN,
+    }
+}
+
+fn broadcast(usable: &[u8]) -> Snapshot {
+    Snapshot { mode: Mode::Broadcast, ..balance_rr(usable, 1) }
+}
+
+#[test]
+fn broadcast_sends_all_on_every_usable_slave_in_order() {
+    let mut bench = Bench::new(3);
+    let sent = bench.host_sends(100);
+    assert_eq!(sent.len(), 100);
+    assert_eq!(bench.plane.turn(broadcast(&[0, 2])), 64);
+    assert_eq!(bench.plane.turn(broadcast(&[0, 2])), 36);
+    for slot in [0, 2] {
+        assert_eq!(bench.slave(slot).take_sent(), sent, "slot {slot}");
+        assert_eq!(bench.slave(slot).kicks, 2, "one wake-up a batch");
+    }
+    assert_eq!(bench.slave(1).take_sent(), []);
+    bench.check();
+    bench.host_sends(5);
+    bench.plane.turn(broadcast(&[]));
+    assert_eq!(bench.drops(PortId::HOST, DropReason::NoUsableSlave), 5, "once each");
+    bench.check();
+}
+
+#[test]
+fn broadcast_without_free_chunks_is_a_counted_drop() {
+    let mut bench = Bench::new(1);
+    let small = Umem { frames: Frames::new(1, 4), memory: SoftMemory::new(4) };
+    let slave = SlavePort { queues: vec![queue(PortId::slave(1), 1)] };
+    bench.plane.attach(1, slave, Some((1, small)));
+    let slave = SlavePort { queues: vec![queue(PortId::slave(2), 0)] };
+    bench.plane.attach(2, slave, None);
+    assert_eq!(bench.slave_rx(1).filled(), 4, "all of its chunks wait to receive");
+    let sent = bench.host_sends(3);
+    bench.plane.turn(broadcast(&[0, 1, 2]));
+    assert_eq!((bench.slave(0).take_sent(), bench.slave(2).take_sent()), (sent.clone(), sent));
+    assert_eq!(bench.slave(1).take_sent(), []);
+    assert_eq!(bench.drops(PortId::slave(1), DropReason::NoFreeFrame), 3);
 }
 
 #[test]
@@ -378,6 +428,7 @@ enum Step {
     Finish(u8, usize),
     Turn,
     Rr(Vec<u8>, u16),
+    Bc(Vec<u8>),
     Ab(Option<u8>),
     Leave(u8),
     Return(u8),
@@ -390,6 +441,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..4u8, 0..200usize).prop_map(|(port, n)| Step::Finish(port, n)),
         6 => Just(Step::Turn),
         1 => (prop::collection::vec(0..3u8, 0..3), 1..5u16).prop_map(|(s, p)| Step::Rr(s, p)),
+        1 => prop::collection::vec(0..3u8, 0..3).prop_map(Step::Bc),
         1 => prop::option::of(0..3u8).prop_map(Step::Ab),
         1 => (0..3u8).prop_map(Step::Leave),
         1 => (0..3u8).prop_map(Step::Return),
@@ -413,6 +465,7 @@ impl Bench {
                 self.plane.turn(*snapshot);
             }
             Step::Rr(usable, packets) => *snapshot = balance_rr(&usable, packets),
+            Step::Bc(usable) => *snapshot = broadcast(&usable),
             Step::Ab(active) => *snapshot = active_backup(active),
             Step::Leave(slot) if self.plane.detach(slot).is_some() => {
                 self.plane.reclaim(slot);
@@ -443,7 +496,9 @@ proptest! {
                 }
                 let sent = bench.slave(slot).take_sent();
                 let may = match snapshot.mode {
-                    Mode::BalanceRr => snapshot.usable.contains(slot),
+                    Mode::BalanceRr | Mode::BalanceXor | Mode::Broadcast => {
+                        snapshot.usable.contains(slot)
+                    }
                     Mode::ActiveBackup => snapshot.active == Some(slot),
                 };
                 prop_assert!(may || sent.is_empty(), "{} frames on slot {slot}", sent.len());

@@ -85,7 +85,9 @@ pub struct WorkerSpec {
     pub cores: Vec<usize>,
     /// How they wait.
     pub poll: Poll,
-    /// Frames of each UMEM that the pipeline's egress keeps for copies at the seam.
+    /// Frames of the shared UMEM that the pipeline's egress keeps for copies.
+    pub stock: usize,
+    /// The same of a slave's own UMEM.
     pub seam: usize,
     /// Raised when a slave refuses frames.
     pub alarm: Arc<Alarm>,
@@ -125,7 +127,7 @@ impl<R: Rings<Rx: AsFd>> Worker<R> {
         umem: Umem<R::Memory>,
         snapshot: &Arc<SnapshotCell>,
     ) -> io::Result<Self> {
-        let WorkerSpec { name, layout, cores, poll, seam, alarm } = spec;
+        let WorkerSpec { name, layout, cores, poll, stock, seam, alarm } = spec;
         let bell = Arc::new(Bell::new()?);
         let snapshot = || Arc::clone(snapshot);
         let thread = |name: String, thread: usize| -> io::Result<ThreadSpec> {
@@ -145,7 +147,7 @@ impl<R: Rings<Rx: AsFd>> Worker<R> {
             }
             Layout::Pipeline => {
                 let counters = [(); 2].map(|()| Arc::new(Counters::default()));
-                let halves = pipeline(host, umem, seam, counters.clone(), Arc::clone(&bell));
+                let halves = pipeline(host, umem, stock, counters.clone(), Arc::clone(&bell));
                 let (poller, sender) = halves.map_err(io::Error::other)?;
                 let [received, sent] = counters.clone();
                 let own = Arc::new(Bell::new()?);

@@ -219,6 +219,15 @@ impl Memory for XskMemory {
         // of different UMEMs, or of different chunks of one.
         unsafe { std::ptr::copy_nonoverlapping(source, target, usize::from(len)) };
     }
+
+    fn bytes<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
+        assert_eq!(frame.umem(), self.id, "a frame of another UMEM");
+        let Desc { offset, len, .. } = frame.desc();
+        let end = u32::from(offset) + u32::from(len);
+        assert!(end <= 1 << self.chunk_shift, "a frame within its chunk");
+        // SAFETY: the bytes are within a chunk of this UMEM, mapped and initialised by the kernel. The frame's token is borrowed for as long as they are, so that nobody writes to them.
+        unsafe { std::slice::from_raw_parts(self.pointer(frame.desc()), usize::from(len)) }
+    }
 }
 
 #[cfg(test)]

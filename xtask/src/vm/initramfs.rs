@@ -13,7 +13,8 @@ use super::{Programs, packages::Parts};
 use crate::command::{command, output};
 
 /// Drivers that are loaded, with what they depend on.
-const MODULES: [&str; 6] = ["virtio_pci", "virtio_net", "igb", "veth", "bridge", "bonding"];
+const MODULES: [&str; 7] =
+    ["virtio_pci", "virtio_net", "igb", "veth", "bridge", "bonding", "8021q"];
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 const CONSOLE: u32 = 0o020_600;

@@ -6,11 +6,13 @@
 mod carrier;
 mod copies;
 mod failover;
+mod hash;
 mod kernel_bond;
 mod mtu;
 mod nics;
 mod rebind;
 mod traffic;
+mod vlan;
 
 use std::{
     env, fs,
@@ -81,6 +83,8 @@ fn tests() -> impl Iterator<Item = Test> {
         carrier::tests(),
         rebind::tests(),
         kernel_bond::tests(),
+        hash::tests(),
+        vlan::tests(),
         mtu::tests(),
     ]
     .into_iter()
