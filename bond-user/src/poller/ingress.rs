@@ -12,6 +12,9 @@ use crate::ring::Producer;
 use crate::snapshot::Snapshot;
 use crate::xsk::{Census, Frame, Frames, PortId, UmemId};
 
+/// Batches from bond0 in one turn, at most: wake-ups are what a batch costs, and with two slaves there are two of them.
+const HOST_BATCHES: usize = 2;
+
 /// The UMEMs of a worker, by id.
 #[derive(Debug)]
 pub(super) struct Umems<M>(Table<Umem<M>, MAX_PORTS>);
@@ -145,10 +148,18 @@ impl<R: Rings> Ingress<R> {
     /// host -> wire, first half: bond0's rx ring, the ring.
     pub(super) fn poll_host(&mut self) -> usize {
         let Self { umems, host, counters, to_wire, .. } = self;
-        let mut batch = Batch::new();
-        let room = to_wire.free();
-        host.receive(umems.umem(host.umem()), room, &mut batch, counters.port(PortId::HOST));
-        to_wire.push_from(&mut batch)
+        let mut received = 0;
+        for _ in 0..HOST_BATCHES {
+            let mut batch = Batch::new();
+            let room = to_wire.free();
+            host.receive(umems.umem(host.umem()), room, &mut batch, counters.port(PortId::HOST));
+            let frames = to_wire.push_from(&mut batch);
+            received += frames;
+            if frames < BATCH {
+                break;
+            }
+        }
+        received
     }
 
     pub(super) fn counters(&self) -> &Counters {
