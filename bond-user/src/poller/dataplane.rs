@@ -78,7 +78,7 @@ impl<R: Rings> Dataplane<R> {
         self.ingress.remove_umem(id)
     }
 
-    /// One batch from every queue, both ways. Returns how many frames came in.
+    /// One batch from every queue of a slave, two from that of bond0. Returns how many frames came in.
     pub fn turn(&mut self, snapshot: Snapshot) -> usize {
         let Self { ingress, egress } = self;
         egress.complete(&mut ingress.umems);
