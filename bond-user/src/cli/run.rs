@@ -9,9 +9,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{BindChoice, BondConfig, XdpChoice};
 use crate::control;
-use crate::mode::Mode;
+use crate::mode::{Mode, PrimaryReselect};
 use crate::netlink::Mac;
 use crate::poller::{Layout, Poll};
+
+/// The kernel's limit of updelay and downdelay: INT_MAX.
+const DELAY_MAX: u64 = 0x7fff_ffff;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -27,9 +30,21 @@ pub(super) struct Args {
     /// Carrier poll interval in ms; link events are followed at once beside it
     #[arg(long, default_value_t = 10, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=60_000))]
     miimon: u64,
+    /// How long, in ms, a slave's carrier must last before the slave is used; skipped when there is no other
+    #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=DELAY_MAX))]
+    updelay: u64,
+    /// How long, in ms, a slave's carrier must be gone before the slave is given up
+    #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=DELAY_MAX))]
+    downdelay: u64,
     /// Preferred slave of active-backup: active whenever its link is up
     #[arg(long, value_name = "IF")]
     primary: Option<String>,
+    /// When the primary, or else the slave of the highest prio, takes over from an active slave that is up [default: always]
+    #[arg(long, value_enum)]
+    primary_reselect: Option<Reselect>,
+    /// Preference of slaves of active-backup where the primary is not up: the highest first, 0 for those not named
+    #[arg(long, value_delimiter = ',', value_name = "IF=N,IF=N", value_parser = prio)]
+    prio: Vec<(String, i32)>,
     /// Frames in a row to one slave in balance-rr
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     packets_per_slave: u16,
@@ -85,6 +100,42 @@ enum Waiting {
     Busy,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Reselect {
+    /// Whenever its link is up
+    #[value(alias = "0")]
+    Always,
+    /// When it is faster, or as fast with a better duplex
+    #[value(alias = "1")]
+    Better,
+    /// Not before the active slave fails
+    #[value(alias = "2")]
+    Failure,
+}
+
+impl From<Reselect> for PrimaryReselect {
+    fn from(reselect: Reselect) -> Self {
+        match reselect {
+            Reselect::Always => Self::Always,
+            Reselect::Better => Self::Better,
+            Reselect::Failure => Self::Failure,
+        }
+    }
+}
+
+/// One IF=N of `--prio`.
+fn prio(text: &str) -> Result<(String, i32), String> {
+    let parts = text.split_once('=').map(|(name, prio)| (name.to_owned(), prio.parse()));
+    match parts {
+        Some((name, Ok(prio))) => Ok((name, prio)),
+        _ => Err(format!(
+            "give an interface and a number from {} to {}: eth0=10",
+            i32::MIN,
+            i32::MAX
+        )),
+    }
+}
+
 impl Args {
     fn into_config(self) -> BondConfig {
         BondConfig {
@@ -92,7 +143,11 @@ impl Args {
             slaves: self.iface,
             mode: self.mode,
             miimon: Duration::from_millis(self.miimon),
+            updelay: Duration::from_millis(self.updelay),
+            downdelay: Duration::from_millis(self.downdelay),
             primary: self.primary,
+            primary_reselect: self.primary_reselect.map(PrimaryReselect::from),
+            prio: self.prio,
             packets_per_slave: self.packets_per_slave,
             mac: self.mac,
             xdp: match self.xdp_mode {

@@ -7,6 +7,7 @@ use super::BondError;
 use super::bond::Bond;
 use super::fitter::{Fitter, Netdev, Tools};
 use super::ipc::Ipc;
+use super::links;
 use super::privileges;
 use super::signals::Signals;
 use super::slot::Slot;
@@ -203,7 +204,8 @@ impl Plan {
             u8::try_from(slot).ok()
         });
         let policy = Policy::new(self.config.mode, self.config.packets_per_slave, primary);
-        let published = Arc::new(SnapshotCell::new(policy.snapshot()));
+        let links = links::configured(&self.config, policy);
+        let published = Arc::new(SnapshotCell::new(links.snapshot()));
         let alarm = Arc::new(Alarm::new().map_err(BondError::io("cannot make an eventfd"))?);
         let workers = self.spawn(shares, &published, &alarm)?;
         host.open_gates()?;
@@ -220,7 +222,7 @@ impl Plan {
             events: Events::subscribe().map_err(BondError::io("cannot follow link events"))?,
             ipc: Ipc::listen(&self.config.name)?,
             slots: self.config.slaves.iter().cloned().map(Slot::new).collect(),
-            snapshot: policy.snapshot(),
+            snapshot: links.snapshot(),
             failovers: Failovers::default(),
             started: Instant::now(),
             next_poll: Instant::now(),
@@ -234,7 +236,7 @@ impl Plan {
             claim,
             host,
             workers,
-            policy,
+            links,
             published,
         };
         Ok((bond, self.candidates))

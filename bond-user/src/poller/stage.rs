@@ -32,7 +32,9 @@ impl Stage {
         match snapshot.mode {
             Mode::BalanceRr => self.round_robin(snapshot, batch),
             Mode::ActiveBackup => {
-                if let Some(active) = snapshot.active {
+                // Active it stays while downdelay runs, but what is sent then would be lost or come late.
+                if let Some(active) = snapshot.active.filter(|slot| snapshot.usable.contains(*slot))
+                {
                     self.used.insert(active);
                     // Not swapped: that would move the room for a whole batch, however few its frames.
                     self.lanes[usize::from(active)].extend(batch.drain(..));
