@@ -114,6 +114,18 @@ fn options_that_this_machine_cannot_serve() -> Result<()> {
     run("--queues 2", ERROR, &["eth0 has 1 receive queue", "--queues", "ethtool -L eth0"])?;
     run("--primary eth9", ERROR, &["eth9 is not among the slaves", "eth0"])?;
     run("--primary eth0 --mode balance-rr", ERROR, &["--primary", "active-backup"])?;
+    run(
+        "--primary-reselect better --mode balance-rr",
+        ERROR,
+        &["--primary-reselect", "active-backup"],
+    )?;
+    run("--primary-reselect seldom", USAGE, &["seldom", "always", "better", "failure"])?;
+    run("--prio eth0=1 --mode balance-rr", ERROR, &["--prio", "active-backup"])?;
+    run("--prio eth9=1", ERROR, &["--prio eth9=1", "eth9 is not among the slaves", "eth0"])?;
+    run("--prio eth0=1,eth0=2", ERROR, &["--prio names eth0 twice", "each slave once"])?;
+    run("--prio eth0", USAGE, &["eth0=10", "2147483647"])?;
+    run("--prio eth0=2147483648", USAGE, &["eth0=10", "2147483647"])?;
+    run("--updelay 2147483648", USAGE, &["2147483648", "2147483647"])?;
     run("--miimon 0", ERROR, &["miimon 0", "1 ms or more"])?;
     run("--miimon 60001", USAGE, &["60001", "60000"])?;
     run("--mac 01:00:5e:00:00:01", ERROR, &["01:00:5e:00:00:01", "unicast"])?;
