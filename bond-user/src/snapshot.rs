@@ -19,7 +19,8 @@ pub struct Snapshot {
     pub usable: SlaveSet,
     /// Slaves whose frames are delivered.
     pub receive: SlaveSet,
-    /// The slave that all frames are sent on, in modes that have one.
+    /// The slave that all frames are sent on, in modes that have one. While it is going down it is not usable, and
+    /// nothing is sent.
     pub active: Option<u8>,
     /// Frames in a row to one slave, in balance-rr.
     pub packets_per_slave: u16,

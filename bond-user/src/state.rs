@@ -21,6 +21,12 @@ pub struct BondState {
     pub mode: String,
     /// Carrier poll interval in ms.
     pub miimon: u64,
+    /// From a slave's carrier to its link being up, in ms.
+    #[serde(default)]
+    pub updelay: u64,
+    /// From the loss of its carrier to its link being down, in ms.
+    #[serde(default)]
+    pub downdelay: u64,
     /// Frames in a row to one slave in balance-rr; 0: each to one at random.
     pub packets_per_slave: u16,
     /// What balance-xor hashes, by the kernel's name.
@@ -35,6 +41,9 @@ pub struct BondState {
     pub resend_igmp: u8,
     /// Preferred slave.
     pub primary: Option<String>,
+    /// When a better slave takes over from an active one that is up: "always", "better" or "failure".
+    #[serde(default)]
+    pub primary_reselect: String,
     /// Active slave, in modes that have one.
     pub active_slave: Option<String>,
     /// "up" when frames can be sent, else "down".
@@ -140,7 +149,7 @@ pub struct SlaveState {
     pub ifindex: Option<u32>,
     /// "active" when the bond sends on it, else "backup".
     pub state: String,
-    /// "up" or "down".
+    /// "up", "going down", "down" or "going back".
     pub mii_status: String,
     /// Evidence for `mii_status`.
     pub evidence: String,
@@ -148,6 +157,9 @@ pub struct SlaveState {
     pub weight: u8,
     /// How often it went down.
     pub link_failure_count: u32,
+    /// Preference where the primary is not up: higher first.
+    #[serde(default)]
+    pub prio: i32,
     /// Its own MAC, before it became a slave.
     pub perm_hwaddr: String,
     /// Its MAC now.
@@ -179,7 +191,7 @@ pub struct Failover {
     pub to: Option<String>,
     /// Why.
     pub reason: String,
-    /// From reading the evidence to having told workers and XDP programs, in us.
+    /// From reading the evidence, or from the end of its delay, to having told workers and XDP programs, in us.
     pub took_us: u64,
     /// When, UTC, RFC 3339.
     pub at: String,

@@ -13,8 +13,15 @@ pub struct State {
     pub pid: u32,
     pub mode: String,
     pub miimon: u64,
+    /// In ms, as the next one; builds of before them have none.
+    #[serde(default)]
+    pub updelay: u64,
+    #[serde(default)]
+    pub downdelay: u64,
     pub packets_per_slave: u64,
     pub primary: Option<String>,
+    #[serde(default)]
+    pub primary_reselect: String,
     pub active_slave: Option<String>,
     pub mii_status: String,
     pub address: String,
@@ -65,8 +72,11 @@ pub struct Slave {
     pub ifname: String,
     pub ifindex: Option<u32>,
     pub mii_status: String,
+    pub evidence: String,
     pub state: String,
     pub link_failure_count: u64,
+    #[serde(default)]
+    pub prio: i64,
     pub perm_hwaddr: String,
     pub hwaddr: String,
     pub queues: u64,

@@ -122,6 +122,18 @@ fn options_that_this_machine_cannot_serve() -> Result<()> {
     run("--mode 0 --weight eth9=3", ERROR, &["--weight eth9=3", "eth9 is not among the slaves"])?;
     run("--mode 0 --weight eth0=0", USAGE, &["eth0=0", "1 to 255"])?;
     run("--xmit-hash-policy layer5", USAGE, &["layer5", "layer3+4"])?;
+    run(
+        "--primary-reselect better --mode balance-rr",
+        ERROR,
+        &["--primary-reselect", "active-backup"],
+    )?;
+    run("--primary-reselect seldom", USAGE, &["seldom", "always", "better", "failure"])?;
+    run("--prio eth0=1 --mode balance-rr", ERROR, &["--prio", "active-backup"])?;
+    run("--prio eth9=1", ERROR, &["--prio eth9=1", "eth9 is not among the slaves", "eth0"])?;
+    run("--prio eth0=1,eth0=2", ERROR, &["--prio names eth0 twice", "each slave once"])?;
+    run("--prio eth0", USAGE, &["eth0=10", "2147483647"])?;
+    run("--prio eth0=2147483648", USAGE, &["eth0=10", "2147483647"])?;
+    run("--updelay 2147483648", USAGE, &["2147483648", "2147483647"])?;
     run("--miimon 0", ERROR, &["miimon 0", "1 ms or more"])?;
     run("--miimon 60001", USAGE, &["60001", "60000"])?;
     run("--mac 01:00:5e:00:00:01", ERROR, &["01:00:5e:00:00:01", "unicast"])?;

@@ -15,6 +15,8 @@ const BOND: &[(&str, &str)] = &[
     ("pid", "number"),
     ("mode", "string"),
     ("miimon", "number"),
+    ("updelay", "number"),
+    ("downdelay", "number"),
     ("packets_per_slave", "number"),
     ("xmit_hash_policy", "string"),
     ("all_slaves_active", "number"),
@@ -22,6 +24,7 @@ const BOND: &[(&str, &str)] = &[
     ("peer_notif_delay", "number"),
     ("resend_igmp", "number"),
     ("primary", "string"),
+    ("primary_reselect", "string"),
     ("active_slave", "string"),
     ("mii_status", "string"),
     ("address", "string"),
@@ -58,6 +61,7 @@ const SLAVE: &[(&str, &str)] = &[
     ("state", "string"),
     ("weight", "number"),
     ("link_failure_count", "number"),
+    ("prio", "number"),
     ("perm_hwaddr", "string"),
     ("hwaddr", "string"),
     ("queues", "number"),
@@ -89,9 +93,13 @@ fn assert_keys(value: &Value, keys: &[(&str, &str)]) {
 /// A bond that has seen one failover, from eth1 to eth0.
 fn after_a_failover(xdp_mode: XdpMode) -> Result<(BondProcess, Wire)> {
     let wire = Wire::new(2, 1)?;
-    let arguments =
-        format!("--iface eth0,eth1 --primary eth1 --miimon 20 --xdp-mode {}", xdp_mode.name());
+    let arguments = format!(
+        "--iface eth0,eth1 --primary eth1 --primary-reselect better --prio eth0=-3 --miimon 20 \
+         --downdelay 40 --xdp-mode {}",
+        xdp_mode.name()
+    );
     let mut bond = BondProcess::start(&wire.host, "bond0", &arguments)?;
+    bond.wait_until_whole()?;
     wire.cables[1].pull()?;
     bond.wait_for("eth0 is active", |state| state.active_slave.as_deref() == Some("eth0"))?;
     Ok((bond, wire))
@@ -116,6 +124,7 @@ fn the_json_has_the_promised_keys_and_values(xdp_mode: XdpMode) -> Result<()> {
         ("/ifname", "bond0"),
         ("/mode", "active-backup"),
         ("/primary", "eth1"),
+        ("/primary_reselect", "better"),
         ("/active_slave", "eth0"),
         ("/mii_status", "up"),
         ("/address", "02:00:00:00:01:00"),
@@ -137,9 +146,13 @@ fn the_json_has_the_promised_keys_and_values(xdp_mode: XdpMode) -> Result<()> {
     }
     for (pointer, expected) in [
         ("/miimon", 20),
+        ("/updelay", 0),
+        ("/downdelay", 40),
         ("/packets_per_slave", 1),
         ("/mtu", 1500),
         ("/slaves/0/queues", 1),
+        ("/slaves/0/prio", -3),
+        ("/slaves/1/prio", 0),
         ("/slaves/0/link_failure_count", 0),
         ("/slaves/0/drops/inactive_slave", 0),
         ("/slaves/0/drops/no_usable_slave", 0),
@@ -164,7 +177,11 @@ fn the_text_has_the_kernels_words(xdp_mode: XdpMode) -> Result<()> {
             .filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix(':'));
         lines.map(|value| value.trim().to_owned()).collect()
     };
-    assert_eq!(values("Primary Slave"), ["eth1"], "{}", shown.stdout);
+    let primary = "eth1 (primary_reselect better)";
+    assert_eq!(values("Primary Slave"), [primary], "{}", shown.stdout);
+    assert_eq!(values("Up Delay (ms)"), ["0"], "{}", shown.stdout);
+    assert_eq!(values("Down Delay (ms)"), ["40"], "{}", shown.stdout);
+    assert_eq!(values("Priority"), ["-3"], "{}", shown.stdout);
     assert_eq!(values("Currently Active Slave"), ["eth0"], "{}", shown.stdout);
     assert_eq!(values("Slave Interface"), ["eth0", "eth1"], "{}", shown.stdout);
     assert_eq!(values("Link Failure Count"), ["0", "1"], "{}", shown.stdout);

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bond_ebpf::hash::HashPolicy;
@@ -10,9 +11,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{BindChoice, BondConfig, XdpChoice};
 use crate::control;
-use crate::mode::Mode;
+use crate::mode::{Mode, PrimaryReselect};
 use crate::netlink::Mac;
 use crate::poller::{Layout, Poll};
+
+/// The kernel's limit of updelay and downdelay: INT_MAX.
+const DELAY_MAX: u64 = 0x7fff_ffff;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -28,9 +32,21 @@ pub(super) struct Args {
     /// Carrier poll interval in ms; link events are followed at once beside it
     #[arg(long, default_value_t = 10, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=60_000))]
     miimon: u64,
+    /// How long, in ms, a slave's carrier must last before the slave is used; skipped when there is no other
+    #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=DELAY_MAX))]
+    updelay: u64,
+    /// How long, in ms, a slave's carrier must be gone before the slave is given up
+    #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=DELAY_MAX))]
+    downdelay: u64,
     /// Preferred slave of active-backup: active whenever its link is up
     #[arg(long, value_name = "IF")]
     primary: Option<String>,
+    /// When the primary, or else the slave of the highest prio, takes over from an active slave that is up [default: always]
+    #[arg(long, value_enum)]
+    primary_reselect: Option<Reselect>,
+    /// Preference of slaves of active-backup where the primary is not up: the highest first, 0 for those not named
+    #[arg(long, value_delimiter = ',', value_name = "IF=N,IF=N", value_parser = prio)]
+    prio: Vec<(String, i32)>,
     /// Frames in a row to one slave in balance-rr; 0: each to one at random
     #[arg(long, default_value_t = 1, value_name = "N")]
     packets_per_slave: u16,
@@ -115,13 +131,45 @@ enum Waiting {
     Busy,
 }
 
-/// One IF=N of `--weight`.
-fn weight(text: &str) -> Result<(String, u8), String> {
-    let parts = text.split_once('=').map(|(name, weight)| (name.to_owned(), weight.parse()));
-    match parts {
-        Some((name, Ok(weight @ 1..))) => Ok((name, weight)),
-        _ => Err("give an interface and a number from 1 to 255: eth0=3".into()),
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Reselect {
+    /// Whenever its link is up
+    #[value(alias = "0")]
+    Always,
+    /// When it is faster, or as fast with a better duplex
+    #[value(alias = "1")]
+    Better,
+    /// Not before the active slave fails
+    #[value(alias = "2")]
+    Failure,
+}
+
+impl From<Reselect> for PrimaryReselect {
+    fn from(reselect: Reselect) -> Self {
+        match reselect {
+            Reselect::Always => Self::Always,
+            Reselect::Better => Self::Better,
+            Reselect::Failure => Self::Failure,
+        }
     }
+}
+
+/// One IF=N.
+fn numbered<N: FromStr>(text: &str) -> Option<(String, N)> {
+    let (name, number) = text.split_once('=')?;
+    Some((name.to_owned(), number.parse().ok()?))
+}
+
+fn weight(text: &str) -> Result<(String, u8), &'static str> {
+    numbered(text)
+        .filter(|(_, weight)| *weight > 0)
+        .ok_or("give an interface and a number from 1 to 255: eth0=3")
+}
+
+fn prio(text: &str) -> Result<(String, i32), String> {
+    let (least, most) = (i32::MIN, i32::MAX);
+    let wrong = || format!("give an interface and a number from {least} to {most}: eth0=10");
+    numbered(text).ok_or_else(wrong)
 }
 
 impl Args {
@@ -131,7 +179,11 @@ impl Args {
             slaves: self.iface,
             mode: self.mode,
             miimon: Duration::from_millis(self.miimon),
+            updelay: Duration::from_millis(self.updelay),
+            downdelay: Duration::from_millis(self.downdelay),
             primary: self.primary,
+            primary_reselect: self.primary_reselect.map(PrimaryReselect::from),
+            prio: self.prio,
             packets_per_slave: self.packets_per_slave,
             xmit_hash_policy: match self.xmit_hash_policy {
                 Hash::Layer2 => HashPolicy::Layer2,

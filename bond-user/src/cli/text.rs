@@ -22,7 +22,7 @@ fn bond(out: &mut String, state: &BondState) -> fmt::Result {
     line(out, "Bonding Mode", &state.mode)?;
     match state.mode.parse() {
         Ok(Mode::ActiveBackup) => {
-            line(out, "Primary Slave", state.primary.as_deref().unwrap_or("None"))?;
+            line(out, "Primary Slave", primary(state))?;
             line(out, "Currently Active Slave", state.active_slave.as_deref().unwrap_or("None"))?;
         }
         Ok(Mode::BalanceRr) => line(out, "Packets Per Slave", state.packets_per_slave)?,
@@ -31,6 +31,8 @@ fn bond(out: &mut String, state: &BondState) -> fmt::Result {
     }
     line(out, "MII Status", &state.mii_status)?;
     line(out, "MII Polling Interval (ms)", state.miimon)?;
+    line(out, "Up Delay (ms)", state.updelay)?;
+    line(out, "Down Delay (ms)", state.downdelay)?;
     line(out, "MAC Address", &state.address)?;
     line(out, "MTU", state.mtu)?;
     line(out, "Process", state.pid)?;
@@ -65,6 +67,17 @@ fn bond(out: &mut String, state: &BondState) -> fmt::Result {
     }
 }
 
+/// Not only the primary is chosen by primary_reselect, but also the slave of the highest prio.
+fn primary(state: &BondState) -> String {
+    let name = state.primary.as_deref().unwrap_or("None");
+    let preferred = state.primary.is_some() || state.slaves.iter().any(|slave| slave.prio != 0);
+    if preferred {
+        format!("{name} (primary_reselect {})", state.primary_reselect)
+    } else {
+        name.to_owned()
+    }
+}
+
 fn failover(count: u64, last: &Failover) -> String {
     let name = |slave: &Option<String>| slave.clone().unwrap_or_else(|| "none".into());
     format!(
@@ -82,6 +95,9 @@ fn slave_block(out: &mut String, slave: &SlaveState) -> fmt::Result {
     line(out, "State", &slave.state)?;
     line(out, "MII Status", format!("{} ({})", slave.mii_status, slave.evidence))?;
     line(out, "Link Failure Count", slave.link_failure_count)?;
+    if slave.prio != 0 {
+        line(out, "Priority", slave.prio)?;
+    }
     line(out, "Permanent HW addr", &slave.perm_hwaddr)?;
     let promisc = if slave.promisc { " (refused the bond's MAC: promiscuous)" } else { "" };
     line(out, "Current HW addr", format!("{}{promisc}", slave.hwaddr))?;

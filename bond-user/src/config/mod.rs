@@ -1,5 +1,7 @@
 //! What a bond shall be: a validated type, in the kernel's bonding names.
 
+mod active;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use bond_ebpf::hash::HashPolicy;
 use bond_ebpf::layout::{MAX_QUEUES, MAX_SLAVES};
 use bond_ebpf::select::Weights;
 
-use crate::mode::Mode;
+use crate::mode::{Mode, PrimaryReselect};
 use crate::netlink::Mac;
 use crate::poller::{Layout, Poll};
 
@@ -49,8 +51,16 @@ pub struct BondConfig {
     pub mode: Mode,
     /// Carrier poll interval. Netlink events are followed at once beside it.
     pub miimon: Duration,
+    /// How long a carrier must last before the link is up, unless nothing else can be used.
+    pub updelay: Duration,
+    /// How long a carrier must be gone before the link is down.
+    pub downdelay: Duration,
     /// Preferred slave of active-backup.
     pub primary: Option<String>,
+    /// When a better slave takes over from an active one that is up, in active-backup; always if not given.
+    pub primary_reselect: Option<PrimaryReselect>,
+    /// Preference of slaves where the primary is not up, in active-backup: higher first, 0 if not given.
+    pub prio: Vec<(String, i32)>,
     /// Frames in a row to one slave in balance-rr; 0: each to one at random.
     pub packets_per_slave: u16,
     /// What balance-xor hashes.
@@ -114,9 +124,6 @@ pub enum ConfigError {
         /// As given.
         slaves: String,
     },
-    /// A primary where the mode has none.
-    #[error("--primary works in mode active-backup, not in {0}")]
-    PrimaryWithoutActive(Mode),
     /// A weight for what is no slave.
     #[error("--weight {name}={weight}: {name} is not among the slaves ({slaves})")]
     WeightNotSlave {
@@ -133,6 +140,27 @@ pub enum ConfigError {
     /// A weight where nothing is shared.
     #[error("--weight works in modes balance-rr and balance-xor, not in {0}")]
     WeightWithoutShares(Mode),
+    /// A preference where the mode has no active slave.
+    #[error("{option} works in mode active-backup, not in {mode}")]
+    WithoutActive {
+        /// The option.
+        option: &'static str,
+        /// As given.
+        mode: Mode,
+    },
+    /// A prio for what is no slave.
+    #[error("--prio {name}={prio}: {name} is not among the slaves ({slaves})")]
+    PrioNotSlave {
+        /// As given.
+        name: String,
+        /// As given.
+        prio: i32,
+        /// As given.
+        slaves: String,
+    },
+    /// Two prios for one slave.
+    #[error("--prio names {0} twice: each slave once")]
+    RepeatedPrio(String),
     /// Not a unicast address.
     #[error("{0} cannot be the bond's MAC: it must be unicast and not zero")]
     BadMac(Mac),
@@ -209,18 +237,7 @@ impl BondConfig {
         }
         self.validate_slaves()?;
         self.validate_weights()?;
-        match &self.primary {
-            Some(_) if self.mode != Mode::ActiveBackup => {
-                return Err(ConfigError::PrimaryWithoutActive(self.mode));
-            }
-            Some(primary) if !self.slaves.contains(primary) => {
-                return Err(ConfigError::PrimaryNotSlave {
-                    primary: primary.clone(),
-                    slaves: self.slaves.join(", "),
-                });
-            }
-            _ => {}
-        }
+        self.validate_preferences()?;
         match self.mac {
             Some(mac) if mac.is_multicast() || mac.is_zero() => Err(ConfigError::BadMac(mac)),
             _ => Ok(()),

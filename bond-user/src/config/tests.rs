@@ -6,7 +6,11 @@ fn config() -> BondConfig {
         slaves: vec!["eth0".into(), "eth1".into()],
         mode: Mode::ActiveBackup,
         miimon: Duration::from_millis(10),
+        updelay: Duration::ZERO,
+        downdelay: Duration::ZERO,
         primary: None,
+        primary_reselect: None,
+        prio: Vec::new(),
         packets_per_slave: 1,
         xmit_hash_policy: HashPolicy::Layer2,
         weight: Vec::new(),
@@ -70,8 +74,45 @@ fn options_that_cannot_work_together_are_refused() {
         }),
         "--primary works in mode active-backup, not in balance-rr"
     );
+    assert_eq!(
+        refused(|c| {
+            c.mode = Mode::BalanceRr;
+            c.primary_reselect = Some(PrimaryReselect::Always);
+        }),
+        "--primary-reselect works in mode active-backup, not in balance-rr"
+    );
+    assert_eq!(
+        refused(|c| {
+            c.mode = Mode::BalanceRr;
+            c.prio = prio(&[("eth0", 1)]);
+        }),
+        "--prio works in mode active-backup, not in balance-rr"
+    );
+    assert_eq!(
+        refused(|c| c.prio = prio(&[("eth1", 1), ("eth2", -5)])),
+        "--prio eth2=-5: eth2 is not among the slaves (eth0, eth1)"
+    );
+    assert_eq!(
+        refused(|c| c.prio = prio(&[("eth0", 1), ("eth1", 1), ("eth0", 2)])),
+        "--prio names eth0 twice: each slave once"
+    );
     assert!(refused(|c| c.miimon = Duration::ZERO).contains("1 ms or more"));
     assert!(refused(|c| c.mac = Some(Mac([1, 0, 0, 0, 0, 0]))).contains("unicast"));
+}
+
+fn prio(given: &[(&str, i32)]) -> Vec<(String, i32)> {
+    given.iter().map(|(name, prio)| ((*name).to_owned(), *prio)).collect()
+}
+
+#[test]
+fn a_slave_without_a_prio_has_0() {
+    let config = BondConfig {
+        prio: prio(&[("eth1", i32::MIN)]),
+        primary_reselect: Some(PrimaryReselect::Failure),
+        ..config()
+    };
+    assert_eq!(config.validate(), Ok(()));
+    assert_eq!((config.prio_of("eth0"), config.prio_of("eth1")), (0, i32::MIN));
 }
 
 #[test]

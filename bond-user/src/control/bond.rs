@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::failover::reason;
 use super::fitter::Fitter;
 use super::ipc::Ipc;
 use super::signals::Signals;
@@ -15,13 +14,13 @@ use super::uppers::Uppers;
 use super::{BondError, view};
 use crate::config::BondConfig;
 use crate::egress::{Host, Moderation};
-use crate::mode::{self, Policy, Repeats};
-use crate::netlink::{Event, Events, Link, Mac, Netlink};
+use crate::mode::{Links, Repeats};
+use crate::netlink::{Event, Events, Mac, Netlink};
 use crate::poller::{Alarm, Worker};
 use crate::port::RunLock;
 use crate::snapshot::{Snapshot, SnapshotCell};
 use crate::state::Failovers;
-use crate::watch::{Doubt, Evidence, Source};
+use crate::watch::{Doubt, Source};
 use crate::xsk::XskRings;
 
 /// How often to look while a slave is awaited or its sockets are to be opened anew, if miimon is longer.
@@ -43,7 +42,8 @@ pub(super) struct Bond {
     pub(super) host: Host,
     pub(super) workers: Vec<Worker<XskRings>>,
     pub(super) slots: Vec<Slot>,
-    pub(super) policy: Policy,
+    /// What is known of the slaves' links, by slot, and what the mode makes of it. Failure counts outlive the netdevs.
+    pub(super) links: Links,
     pub(super) snapshot: Snapshot,
     pub(super) published: Arc<SnapshotCell>,
     pub(super) failovers: Failovers,
@@ -92,6 +92,7 @@ impl Bond {
         self.hear_fitter()?;
         self.read_events()?;
         self.follow_doubt()?;
+        self.end_delays()?;
         self.notify_peers();
         self.rejoin_groups();
         self.ipc.answer(|| view::state(self));
@@ -122,16 +123,17 @@ impl Bond {
         (0u8..).take(self.slots.len())
     }
 
-    fn slot_of(&self, ifindex: u32) -> Option<u8> {
+    pub(super) fn slot_of(&self, ifindex: u32) -> Option<u8> {
         self.slot_ids().find(|slot| self.slot(*slot).ifindex() == Some(ifindex))
     }
 
     fn wait(&self, signals: &Signals) -> Result<(), BondError> {
         let left = self.next_poll.saturating_duration_since(Instant::now());
         let left = left.min(self.doubt.pace().unwrap_or(Duration::MAX));
-        let repeats = [&self.peer_notif, &self.rejoin].into_iter().filter_map(Repeats::deadline);
+        let due = [self.peer_notif.deadline(), self.rejoin.deadline(), self.links.deadline()];
         let now = self.started.elapsed();
-        let left = repeats.fold(left, |left, due| left.min(due.saturating_sub(now)));
+        let due = due.into_iter().flatten().map(|due| due.saturating_sub(now));
+        let left = due.fold(left, Duration::min);
         let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
         let Self { events, fitter, ipc, alarm, .. } = self;
         let fds = [events.as_fd(), fitter.as_fd(), ipc.as_fd(), alarm.as_fd(), signals.as_fd()];
@@ -175,37 +177,6 @@ impl Bond {
         if lost { self.ask_again() } else { Ok(()) }
     }
 
-    /// Looks at every carrier: the kernel may hold an event back for a second.
-    fn poll_carriers(&mut self) -> Result<(), BondError> {
-        for slot in self.slot_ids() {
-            let Self { slots, nl, .. } = self;
-            let Some(attached) = &slots[usize::from(slot)].attached else { continue };
-            let ifindex = attached.port.ifindex;
-            match attached.poll_carrier(nl)? {
-                Some(carrier) => self.look(slot, carrier, Source::Poll)?,
-                None => self.removed(ifindex)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks at the carriers closely while workers have reason to doubt one.
-    fn follow_doubt(&mut self) -> Result<(), BondError> {
-        let mut ends = self.doubt != Doubt::Calm;
-        if self.doubt.step(self.alarm.is_raised(), self.started.elapsed()) {
-            let usable = self.snapshot.usable;
-            self.poll_carriers()?;
-            if self.snapshot.usable != usable {
-                self.doubt.confirm();
-                ends = true;
-            }
-        }
-        if ends && self.doubt == Doubt::Calm {
-            self.alarm.listen();
-        }
-        Ok(())
-    }
-
     /// Events were lost, and with them perhaps that a slave was set up or down: asks the kernel.
     fn ask_again(&mut self) -> Result<(), BondError> {
         self.uppers = Uppers::default();
@@ -218,80 +189,6 @@ impl Bond {
             }
         }
         Ok(())
-    }
-
-    /// What the kernel tells of a slave.
-    fn heard(&mut self, slot: u8, link: &Link, source: Source) -> Result<(), BondError> {
-        let Some(attached) = &mut self.slot_mut(slot).attached else { return Ok(()) };
-        let set_down = attached.admin_up && !link.up;
-        let carrier = attached.learn(link);
-        self.look(slot, carrier, source)?;
-        // Also when the poll had seen the carrier go before.
-        if set_down { self.recycle(slot) } else { Ok(()) }
-    }
-
-    pub(super) fn removed(&mut self, ifindex: u32) -> Result<(), BondError> {
-        if ifindex == self.host.ifindex {
-            return Err(BondError::Deleted(self.config.name.clone()));
-        }
-        if let Some(slot) = self.slot_of(ifindex) {
-            tracing::warn!("{} is gone", self.slot(slot).name);
-            self.evidence(slot, false, Source::Event)?;
-            self.leave(slot)?;
-        }
-        Ok(())
-    }
-
-    /// A netdev that is no slave appeared or changed: it may be one that was gone, or that is being opened. One that was
-    /// refused has its time.
-    fn appeared(&mut self, link: &Link) {
-        self.uppers.learn(link);
-        let mut absent = self.slots.iter_mut().filter(|slot| slot.attached.is_none());
-        let Some(slot) = absent.find(|slot| slot.name == link.name) else { return };
-        slot.admin_up = link.up;
-        if slot.refused.is_none() {
-            slot.retry = Instant::now();
-        }
-    }
-
-    /// One look at the carrier of a slave that is there.
-    pub(super) fn look(
-        &mut self,
-        slot: u8,
-        carrier: bool,
-        source: Source,
-    ) -> Result<(), BondError> {
-        let state = self.slot(slot);
-        let open = state.attached.as_ref().is_some_and(|a| a.sockets == Sockets::Open);
-        if carrier && !open {
-            return Ok(()); // Without sockets it cannot be used: the next poll looks again.
-        }
-        let lost = state.carrier.up() && !carrier;
-        self.evidence(slot, carrier, source)?;
-        // By now frames go another way.
-        if lost { self.recycle(slot) } else { Ok(()) }
-    }
-
-    /// What is known of a slave's carrier, from wherever.
-    pub(super) fn evidence(
-        &mut self,
-        slot: u8,
-        carrier: bool,
-        source: Source,
-    ) -> Result<(), BondError> {
-        let seen = Instant::now();
-        let evidence = Evidence { carrier, source };
-        let now = self.started.elapsed();
-        let Some(verdict) = self.slot_mut(slot).carrier.step(evidence, now) else {
-            return Ok(());
-        };
-        let name = self.slot(slot).name.clone();
-        tracing::info!("{name}: link {}", if verdict.up { "up" } else { "down" });
-        let event =
-            if verdict.up { mode::Event::LinkUp(slot) } else { mode::Event::LinkDown(slot) };
-        let decision = self.policy.step(event);
-        let reason = reason(&name, &verdict);
-        self.carry_out(&decision, reason, seen)
     }
 
     /// The host gave bond0 another MAC: the slaves follow (`bond_set_mac_address`), and the neighbours are told.

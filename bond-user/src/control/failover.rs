@@ -6,7 +6,7 @@ use super::BondError;
 use super::bond::Bond;
 use crate::mode::{ActiveChange, Decision};
 use crate::state::Failover;
-use crate::watch::Verdict;
+use crate::watch::{Carrier, Seen};
 
 impl Bond {
     /// Publishes what the mode decided, and tells the network about a new active slave.
@@ -67,7 +67,14 @@ impl Bond {
     }
 }
 
-pub(super) fn reason(name: &str, verdict: &Verdict) -> String {
-    let what = if verdict.up { "has carrier" } else { "no carrier" };
-    format!("{name}: {what}, seen by {}", verdict.source)
+/// Why a slave's link has another state now.
+pub(super) fn reason(name: &str, carrier: &Carrier, now: Duration) -> String {
+    let Some(Seen { carrier, source, since }) = carrier.seen() else {
+        return format!("{name}: no carrier yet");
+    };
+    let what = if carrier { "has carrier" } else { "no carrier" };
+    // Zero, unless there was a delay.
+    let held = now.saturating_sub(since).as_millis();
+    let held = if held > 0 { format!(" for {held} ms") } else { String::new() };
+    format!("{name}: {what}{held}, seen by {source}")
 }

@@ -7,9 +7,11 @@ use super::fitter::{Fitted, Netdev, Tools};
 use super::packet::PacketSocket;
 use super::slot::{Attached, Sockets};
 use super::start::{save, slave_lock};
+use crate::mode::LinkSpeed;
 use crate::netlink::Link;
 use crate::port::{
-    Binding, Bound, Candidate, CarrierFiles, Port, PortError, RunLock, Saved, Share, Wanted,
+    Binding, Bound, Candidate, CarrierFiles, Ethtool, Port, PortError, RunLock, Saved, Share,
+    Wanted,
 };
 
 impl Tools {
@@ -101,6 +103,12 @@ impl Tools {
         let link = self.nl.link_by_index(ifindex)?;
         let link = link.ok_or_else(|| PortError::Missing(format!("number {ifindex}")))?;
         binding.bind(&link.name)
+    }
+
+    /// How fast a slave's link is; unknown when the kernel does not tell.
+    pub(super) fn speed(&mut self, ifindex: u32) -> LinkSpeed {
+        let Ok(Some(link)) = self.nl.link_by_index(ifindex) else { return LinkSpeed::default() };
+        Ethtool::new().and_then(|ethtool| ethtool.speed(&link.name)).unwrap_or_default()
     }
 
     /// Detaches a slave and puts its netdev back as it was, if there still is one.

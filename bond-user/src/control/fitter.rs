@@ -14,6 +14,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::BondError;
 use super::slot::Attached;
+use crate::mode::LinkSpeed;
 use crate::netlink::Netlink;
 use crate::poller::{SlavePort, Umem};
 use crate::port::{
@@ -75,6 +76,8 @@ pub(super) enum Job {
     Release(Box<Attached>),
     /// Closes sockets that no worker took.
     Discard(Vec<Share>),
+    /// Reads the speed of the slave in a slot, with this ifindex. Answered by [`Answer::Speed`].
+    Speed(u8, u32),
     /// Lets frames for the host gather; zero: no longer.
     Gather(Duration),
     /// Unmaps a UMEM whose sockets are closed.
@@ -89,6 +92,8 @@ pub(super) enum Answer {
     Closed(u8),
     /// The sockets for this ifindex, or why the kernel refuses them.
     Reopened(u8, u32, Result<(Bound, Vec<Share>), PortError>),
+    /// The speed of the slave with this ifindex.
+    Speed(u8, u32, LinkSpeed),
 }
 
 /// The control thread's handle. Dropping it leaves the thread to end by itself; [`Fitter::stop`] waits for it.
@@ -169,6 +174,7 @@ fn work(mut tools: Tools, jobs: &Receiver<Job>, answers: &Sender<Answer>, bell: 
                 drop(shares);
                 None
             }
+            Job::Speed(slot, ifindex) => Some(Answer::Speed(slot, ifindex, tools.speed(ifindex))),
             Job::Gather(period) => {
                 if let Some(Err(error)) = tools.napi.as_mut().map(|napi| napi.gather(period)) {
                     tracing::warn!("cannot let frames for {} gather: {error}", tools.bond);

@@ -7,10 +7,9 @@ use super::BondError;
 use super::bond::Bond;
 use super::fitter::{Answer, Fit, Fitted, Job, Netdev};
 use super::slot::{Attached, Slot, Sockets};
-use crate::mode::Event;
 use crate::poller::{Command, Reply, SlavePort, WorkerCommand, WorkerReply};
 use crate::port::{Bound, PortError, Share, Wanted, own_umem};
-use crate::watch::Source;
+use crate::watch::{LinkEvent, Source};
 use crate::xsk::{BindMode, XskRings};
 
 /// How long the kernel may take to let go of a closed socket's queue.
@@ -56,6 +55,7 @@ impl Bond {
                     self.slot_mut(slot).unanswered -= 1;
                     self.reopened(slot, ifindex, result)?;
                 }
+                Answer::Speed(slot, ifindex, speed) => self.learn_speed(slot, ifindex, speed)?,
             }
         }
         Ok(())
@@ -138,7 +138,7 @@ impl Bond {
 
     /// The netdev is gone, or given up: closes its sockets, takes its frames back, and puts back what is left of it.
     pub(super) fn leave(&mut self, slot: u8) -> Result<(), BondError> {
-        let decision = self.policy.step(Event::Removed(slot));
+        let decision = self.links.removed(slot);
         self.snapshot = decision.snapshot;
         self.published.publish(self.snapshot);
         let state = self.slot_mut(slot);
@@ -243,7 +243,7 @@ impl Bond {
 
     /// Gives a slave up for now: its netdev is put back as it was, and joins anew when that works.
     fn expel(&mut self, slot: u8) -> Result<(), BondError> {
-        self.evidence(slot, false, Source::Poll)?;
+        self.link_event(slot, LinkEvent::Gone(Source::Poll))?;
         self.leave(slot)?;
         self.slot_mut(slot).retry = Instant::now() + RETRY;
         Ok(())
@@ -270,10 +270,11 @@ impl Bond {
 
     /// Ends the wait for the links of slaves that joined: they are there, or will not come soon.
     pub(super) fn settle(&mut self) {
-        for Slot { name, settling, carrier, .. } in &mut self.slots {
+        let Self { slots, links, .. } = self;
+        for (slot, Slot { name, settling, .. }) in (0u8..).zip(slots) {
             let Some(since) = *settling else { continue };
             let waited = since.elapsed().as_millis();
-            if carrier.up() {
+            if links.carrier(slot).has_carrier() {
                 tracing::info!("{name}: link back {waited} ms after its driver was touched");
             } else if since.elapsed() > SETTLE {
                 tracing::warn!(

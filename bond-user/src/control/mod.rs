@@ -8,6 +8,7 @@ mod fit;
 mod fitter;
 mod ipc;
 mod join;
+mod links;
 mod moderate;
 mod packet;
 mod privileges;

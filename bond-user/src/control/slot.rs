@@ -5,7 +5,6 @@ use std::time::Instant;
 use super::packet::PacketSocket;
 use crate::netlink::{Link, Mac, Netlink, NetlinkError};
 use crate::port::{CarrierFiles, Port, RunLock};
-use crate::watch::Carrier;
 
 /// One configured slave.
 #[derive(Debug)]
@@ -14,8 +13,6 @@ pub(super) struct Slot {
     pub(super) name: String,
     /// Most receive queues that it may have: those of the start.
     pub(super) queues_max: u32,
-    /// Link monitor. Its failure count outlives the netdev.
-    pub(super) carrier: Carrier,
     /// While the netdev is there.
     pub(super) attached: Option<Attached>,
     /// Why the netdev could not be taken back, so that the log says it once.
@@ -37,7 +34,6 @@ impl Slot {
         Self {
             name,
             queues_max: 0,
-            carrier: Carrier::new(),
             attached: None,
             refused: None,
             retry: Instant::now(),

@@ -7,6 +7,7 @@ use super::BondError;
 use super::bond::Bond;
 use super::fitter::{Fitter, Netdev, Tools};
 use super::ipc::Ipc;
+use super::links;
 use super::privileges;
 use super::signals::Signals;
 use super::slot::Slot;
@@ -209,7 +210,8 @@ impl Plan {
         let policy = Policy::new(self.config.mode, self.config.packets_per_slave, primary)
             .spreading(self.config.xmit_hash_policy, self.config.weights())
             .hearing_all(self.config.all_slaves_active);
-        let published = Arc::new(SnapshotCell::new(policy.snapshot()));
+        let links = links::configured(&self.config, policy);
+        let published = Arc::new(SnapshotCell::new(links.snapshot()));
         let alarm = Arc::new(Alarm::new().map_err(BondError::io("cannot make an eventfd"))?);
         let workers = self.spawn(shares, &published, &alarm)?;
         host.open_gates()?;
@@ -226,7 +228,7 @@ impl Plan {
             events: Events::subscribe().map_err(BondError::io("cannot follow link events"))?,
             ipc: Ipc::listen(&self.config.name)?,
             slots: self.config.slaves.iter().cloned().map(Slot::new).collect(),
-            snapshot: policy.snapshot(),
+            snapshot: links.snapshot(),
             failovers: Failovers::default(),
             peer_notif: Repeats::new(self.config.num_peer_notif, self.config.peer_notif_period()),
             rejoin: Repeats::new(self.config.resend_igmp, RESEND_IGMP),
@@ -243,7 +245,7 @@ impl Plan {
             claim,
             host,
             workers,
-            policy,
+            links,
             published,
         };
         Ok((bond, self.candidates))

@@ -1,6 +1,7 @@
 //! From the running bond to its state tree.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bond_ebpf::layout::Verdict as XdpVerdict;
 
@@ -10,6 +11,7 @@ use crate::egress::Moderation;
 use crate::poller::{Counters, DropReason, Totals, Worker, WorkerCounters};
 use crate::port::{Program, XdpMode};
 use crate::state::{BondState, Drops, PortState, SlaveState, ThreadState, UmemState, WorkerState};
+use crate::watch::Carrier;
 use crate::xsk::{BindMode, Census, PortId, SocketStats, XskRings};
 
 /// The state now.
@@ -20,7 +22,9 @@ pub(super) fn state(bond: &Bond) -> BondState {
         ifname: bond.config.name.clone(),
         pid: std::process::id(),
         mode: bond.config.mode.to_string(),
-        miimon: u64::try_from(bond.config.miimon.as_millis()).unwrap_or(u64::MAX),
+        miimon: ms(bond.config.miimon),
+        updelay: ms(bond.config.updelay),
+        downdelay: ms(bond.config.downdelay),
         packets_per_slave: bond.config.packets_per_slave,
         xmit_hash_policy: bond.config.xmit_hash_policy.name().into(),
         all_slaves_active: bond.config.all_slaves_active.into(),
@@ -29,6 +33,7 @@ pub(super) fn state(bond: &Bond) -> BondState {
             .unwrap_or(u64::MAX),
         resend_igmp: bond.config.resend_igmp,
         primary: bond.config.primary.clone(),
+        primary_reselect: bond.config.primary_reselect.unwrap_or_default().to_string(),
         active_slave: active,
         mii_status: up_down(!snapshot.usable.is_empty()),
         address: bond.mac.to_string(),
@@ -90,6 +95,7 @@ fn host(bond: &Bond) -> PortState {
 
 fn slave(bond: &Bond, slot: u8, state: &Slot) -> SlaveState {
     let attached = state.attached.as_ref();
+    let carrier = bond.links.carrier(slot);
     let program = attached.map(|attached| &attached.port.program);
     let verdict = |verdict| program.map_or(0, |p: &Program| p.verdict(verdict).frames);
     let totals = totals(bond, PortId::slave(slot));
@@ -108,10 +114,11 @@ fn slave(bond: &Bond, slot: u8, state: &Slot) -> SlaveState {
     SlaveState {
         ifindex: state.ifindex(),
         state: if sends { "active" } else { "backup" }.into(),
-        mii_status: up_down(state.carrier.up()),
-        evidence: evidence(bond, state),
+        mii_status: carrier.state().to_string(),
+        evidence: evidence(bond, state, carrier),
+        link_failure_count: carrier.link_failure_count(),
+        prio: bond.config.prio_of(&state.name),
         weight: bond.config.weight_of(&state.name),
-        link_failure_count: state.carrier.link_failure_count(),
         perm_hwaddr: mac(attached.map(|attached| attached.perm_mac)),
         hwaddr: mac(attached.map(|attached| attached.mac)),
         promisc: attached.is_some_and(|attached| attached.promisc),
@@ -120,15 +127,12 @@ fn slave(bond: &Bond, slot: u8, state: &Slot) -> SlaveState {
     }
 }
 
-/// "carrier for 12.3 s, seen by netlink event".
-fn evidence(bond: &Bond, state: &Slot) -> String {
+/// "carrier for 12.3 s, seen by link event".
+fn evidence(bond: &Bond, state: &Slot, carrier: &Carrier) -> String {
     if state.attached.is_none() {
         return if bond.starting { "joining" } else { "interface is gone" }.into();
     }
-    let Some(last) = state.carrier.last_change() else { return "no carrier yet".into() };
-    let seconds = bond.started.elapsed().saturating_sub(last.since).as_secs_f64();
-    let what = if last.up { "carrier" } else { "no carrier" };
-    format!("{what} for {seconds:.1} s, seen by {}", last.source)
+    carrier.evidence(bond.started.elapsed())
 }
 
 fn drops(totals: &Totals, stats: SocketStats) -> Drops {
@@ -163,6 +167,10 @@ fn port(
         kicks_down: totals.kicks_down,
         drops,
     }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn up_down(up: bool) -> String {

@@ -1,11 +1,12 @@
 //! Bonding modes: who sends, who receives, who is active. Pure: no clock, socket or thread.
 //!
 //! Each kind of mode has a file with a function from link state to the roles of the slaves; [`Policy`] keeps
-//! the link state and calls it. The choice between slaves frame by frame is
-//! [`bond_ebpf::select`]'s, which XDP programs share.
+//! the link state and calls it, and [`Links`] makes that state from what the slaves' monitors say. The choice between
+//! slaves frame by frame is [`bond_ebpf::select`]'s, which XDP programs share.
 
 mod active_backup;
 mod all_slaves;
+mod links;
 mod policy;
 mod repeats;
 
@@ -15,6 +16,8 @@ use std::str::FromStr;
 use bond_ebpf::select::SlaveSet;
 use serde::{Serialize, Serializer};
 
+pub use self::active_backup::{LinkSpeed, PrimaryReselect};
+pub use self::links::{Links, Needed, News};
 pub use self::policy::{ActiveChange, Decision, Event, Policy};
 pub use self::repeats::Repeats;
 

@@ -1,9 +1,11 @@
 //! The state machine of the control thread: link events in, snapshots out.
 
 use bond_ebpf::hash::HashPolicy;
+use bond_ebpf::layout::MAX_SLAVES;
 use bond_ebpf::select::{SlaveSet, Weights};
 
-use super::{Mode, Roles, active_backup, all_slaves};
+use super::active_backup::Choice;
+use super::{LinkSpeed, Mode, PrimaryReselect, Roles, active_backup, all_slaves};
 use crate::snapshot::Snapshot;
 
 /// What the control thread has learnt. Slots are below [`bond_ebpf::layout::MAX_SLAVES`].
@@ -11,6 +13,8 @@ use crate::snapshot::Snapshot;
 pub enum Event {
     /// The slave in this slot can carry frames.
     LinkUp(u8),
+    /// The slave in this slot has lost its carrier and is going down: its downdelay runs.
+    LinkFail(u8),
     /// The slave in this slot cannot carry frames any more.
     LinkDown(u8),
     /// The netdev of the slave in this slot is gone. Its slot stays its own, so that a primary that
@@ -18,6 +22,8 @@ pub enum Event {
     Removed(u8),
     /// The slot of the slave to prefer, if any. Modes without an active slave ignore it.
     Primary(Option<u8>),
+    /// How fast the link of the slave in this slot is. It is not known from when the link is down until this tells.
+    Speed(u8, LinkSpeed),
 }
 
 /// What an event leads to.
@@ -27,6 +33,19 @@ pub struct Decision {
     pub snapshot: Snapshot,
     /// Set when another slave than before is active: time to tell the neighbours.
     pub active_changed: Option<ActiveChange>,
+}
+
+impl Decision {
+    /// The one decision that this and the `next` make.
+    pub(super) fn then(self, next: Self) -> Self {
+        let active_changed = match (self.active_changed, next.active_changed) {
+            (Some(ActiveChange { from, .. }), Some(ActiveChange { to, .. })) => {
+                (from != to).then_some(ActiveChange { from, to })
+            }
+            (first, second) => first.or(second),
+        };
+        Self { active_changed, ..next }
+    }
 }
 
 /// A change of the active slave: `from` and `to` differ.
@@ -46,8 +65,9 @@ pub struct Policy {
     xmit_hash_policy: HashPolicy,
     weights: Weights,
     all_slaves_active: bool,
-    primary: Option<u8>,
+    choice: Choice,
     up: SlaveSet,
+    failing: SlaveSet,
     active: Option<u8>,
 }
 
@@ -61,8 +81,9 @@ impl Policy {
             xmit_hash_policy: HashPolicy::Layer2,
             weights: Weights::EVEN,
             all_slaves_active: false,
-            primary,
+            choice: Choice::new(primary),
             up: SlaveSet::EMPTY,
+            failing: SlaveSet::EMPTY,
             active: None,
         }
     }
@@ -78,28 +99,77 @@ impl Policy {
         Self { all_slaves_active, ..self }
     }
 
+    /// With another `primary_reselect` than always, and slaves that are preferred, by slot; for active-backup.
+    #[must_use]
+    pub const fn prefer(mut self, reselect: PrimaryReselect, prio: [i32; MAX_SLAVES]) -> Self {
+        self.choice.prefer(reselect, prio);
+        self
+    }
+
     /// Takes an event in. An event that says nothing new changes nothing.
     ///
     /// # Panics
-    /// If the slot of a `LinkUp` is not below [`bond_ebpf::layout::MAX_SLAVES`].
+    /// If a slot is not below [`MAX_SLAVES`].
     pub fn step(&mut self, event: Event) -> Decision {
-        match event {
-            Event::LinkUp(slot) => self.up.insert(slot),
-            Event::LinkDown(slot) | Event::Removed(slot) => self.up.remove(slot),
-            Event::Primary(primary) => self.primary = primary,
-        }
+        let came_up = self.learn(event);
         let from = self.active;
-        let snapshot = self.snapshot();
-        let to = snapshot.active;
-        self.active = to;
-        Decision { snapshot, active_changed: (from != to).then_some(ActiveChange { from, to }) }
+        if self.mode == Mode::ActiveBackup {
+            self.active = self.choice.choose(self.up, self.failing, from, came_up);
+        }
+        let to = self.active;
+        let active_changed = (from != to).then_some(ActiveChange { from, to });
+        Decision { snapshot: self.snapshot(), active_changed }
+    }
+
+    /// Notes what an event says. Gives the slave that may take over even from one that is only going down.
+    fn learn(&mut self, event: Event) -> Option<u8> {
+        match event {
+            Event::LinkUp(slot) => {
+                let news = !self.up.contains(slot);
+                self.up.insert(slot);
+                self.failing.remove(slot);
+                return news.then_some(slot);
+            }
+            Event::LinkFail(slot) if self.up.contains(slot) => {
+                self.up.remove(slot);
+                self.failing.insert(slot);
+            }
+            Event::LinkFail(_) => {}
+            Event::LinkDown(slot) => {
+                self.lose(slot);
+                self.choice.set_speed(slot, LinkSpeed::default());
+            }
+            Event::Removed(slot) => {
+                self.lose(slot);
+                self.choice.removed(slot);
+            }
+            Event::Primary(primary) => {
+                self.choice.set_primary(primary);
+                return primary.filter(|slot| self.up.contains(*slot));
+            }
+            Event::Speed(slot, speed) if self.up.contains(slot) || self.failing.contains(slot) => {
+                self.choice.set_speed(slot, speed);
+            }
+            Event::Speed(..) => {}
+        }
+        None
+    }
+
+    fn lose(&mut self, slot: u8) {
+        self.up.remove(slot);
+        self.failing.remove(slot);
+    }
+
+    /// No slave is up, and none is active: who comes next is welcome at once.
+    pub(super) fn is_stranded(&self) -> bool {
+        self.up.is_empty() && self.active.is_none()
     }
 
     /// What the data path is to do now.
     pub fn snapshot(&self) -> Snapshot {
         let Roles { usable, mut receive, active } = match self.mode {
             Mode::BalanceRr | Mode::BalanceXor | Mode::Broadcast => all_slaves::roles(self.up),
-            Mode::ActiveBackup => active_backup::roles(self.up, self.primary, self.active),
+            Mode::ActiveBackup => active_backup::roles(self.up, self.active),
         };
         if self.all_slaves_active {
             receive = SlaveSet::from_bits(u16::MAX);
@@ -118,7 +188,7 @@ impl Policy {
 
 #[cfg(test)]
 mod tests {
-    use Event::{LinkDown, LinkUp, Primary, Removed};
+    use Event::{LinkDown, LinkFail, LinkUp, Primary, Removed, Speed};
     use proptest::prelude::*;
 
     use super::*;
@@ -264,6 +334,7 @@ mod tests {
                     LinkUp(slot) => up[usize::from(slot)] = true,
                     LinkDown(slot) | Removed(slot) => up[usize::from(slot)] = false,
                     Primary(slot) => primary = slot,
+                    LinkFail(_) | Speed(..) => {}
                 }
                 let mut twin = policy.clone();
                 let Decision { snapshot: now, active_changed } = policy.step(event);

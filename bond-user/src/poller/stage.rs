@@ -45,7 +45,9 @@ impl Stage {
             Mode::BalanceXor => self.by_hash(snapshot, batch, sight),
             Mode::Broadcast => self.duplicate_to_all(snapshot.usable, batch, sight),
             Mode::ActiveBackup => {
-                if let Some(active) = snapshot.active {
+                // Active it stays while downdelay runs, but what is sent then would be lost or come late.
+                if let Some(active) = snapshot.active.filter(|slot| snapshot.usable.contains(*slot))
+                {
                     self.used.insert(active);
                     // Not swapped: that would move the room for a whole batch, however few its frames.
                     self.lanes[usize::from(active)].extend(batch.drain(..));

@@ -239,7 +239,8 @@ fn round_robin_takes_turns_exactly() {
 
 #[test]
 fn no_usable_slave_is_a_counted_drop() {
-    for snapshot in [active_backup(None), balance_rr(&[], 1)] {
+    let going_down = Snapshot { usable: set(&[0]), ..active_backup(Some(1)) };
+    for snapshot in [active_backup(None), going_down, balance_rr(&[], 1)] {
         let mut bench = Bench::new(2);
         bench.host_sends(5);
         bench.plane.turn(snapshot);
@@ -503,12 +504,11 @@ proptest! {
                     continue;
                 }
                 let sent = bench.slave(slot).take_sent();
-                let may = match snapshot.mode {
-                    Mode::BalanceRr | Mode::BalanceXor | Mode::Broadcast => {
-                        snapshot.usable.contains(slot)
-                    }
+                let selected = match snapshot.mode {
+                    Mode::BalanceRr | Mode::BalanceXor | Mode::Broadcast => true,
                     Mode::ActiveBackup => snapshot.active == Some(slot),
                 };
+                let may = selected && snapshot.usable.contains(slot);
                 prop_assert!(may || sent.is_empty(), "{} frames on slot {slot}", sent.len());
                 prop_assert!(sent.windows(2).all(|pair| pair[0].tag < pair[1].tag), "out of order");
             }

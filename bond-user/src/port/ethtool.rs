@@ -78,7 +78,7 @@ pub struct Ethtool {
     socket: OwnedFd,
 }
 
-type Result<T> = std::result::Result<T, Errno>;
+pub(super) type Result<T> = std::result::Result<T, Errno>;
 
 impl Ethtool {
     pub fn new() -> Result<Self> {
@@ -158,7 +158,7 @@ impl Ethtool {
 
     /// Runs one command: the words of its structure, the first being its number. Returns the structure as the kernel
     /// leaves it, with zeros after it.
-    fn call(&self, ifname: &str, command: &[u32]) -> Result<Box<[u32; BUFFER_WORDS]>> {
+    pub(super) fn call(&self, ifname: &str, command: &[u32]) -> Result<Box<[u32; BUFFER_WORDS]>> {
         let mut buffer = Box::new([0; BUFFER_WORDS]);
         buffer[..command.len()].copy_from_slice(command);
         let mut request = libc::ifreq {

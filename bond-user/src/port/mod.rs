@@ -11,6 +11,7 @@ mod run_lock;
 mod settings;
 mod share;
 mod slave;
+mod speed;
 mod state_file;
 mod sysfs;
 

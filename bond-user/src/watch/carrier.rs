@@ -1,7 +1,11 @@
-//! The carrier of one slave, as told by link events and by polling, whichever is first.
+//! The link monitor of one slave: its carrier, as told by link events and by polling, whichever is first, and the delays
+//! until something is made of a change.
 //!
-//! Both are needed: the kernel may hold a link-down event back for up to a second (`linkwatch`'s
+//! Both sources are needed: the kernel may hold a link-down event back for up to a second (`linkwatch`'s
 //! `linkwatch_nextevent`), and a poll sees only what is there when it looks.
+//!
+//! The states and rules are those of the kernel's miimon (`bond_miimon_inspect` and `bond_miimon_commit`,
+//! drivers/net/bonding/bond_main.c). Its delays are counted in polls, and so rounded down to miimon; these end on time.
 
 use std::fmt;
 use std::time::Duration;
@@ -33,127 +37,167 @@ pub struct Evidence {
     pub source: Source,
 }
 
-/// A change of the link.
+/// What moves a link monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// Whether frames can be sent from now on.
-    pub up: bool,
-    /// The source that saw it first.
+pub enum LinkEvent {
+    /// Evidence, in the order in which it was had: events that are waiting come before a poll made after them.
+    Carrier(Evidence),
+    /// Time has passed: a delay may be over.
+    Timer,
+    /// There is no other slave: the updelay that runs ends now.
+    Needed,
+    /// The netdev is gone or given up, as this source tells. No delay helps against that.
+    Gone(Source),
+}
+
+/// The state of a link (`BOND_LINK_*` in include/uapi/linux/if_bonding.h). Displays as the kernel's text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkState {
+    /// Frames can be sent.
+    Up,
+    /// The carrier is lost, and downdelay runs.
+    Fail,
+    /// Frames cannot be sent.
+    #[default]
+    Down,
+    /// The carrier is back, and updelay runs.
+    Back,
+}
+
+impl fmt::Display for LinkState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Fail => "going down",
+            Self::Down => "down",
+            Self::Back => "going back",
+        })
+    }
+}
+
+/// How long a change of the carrier must last before something is made of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delays {
+    /// From the carrier to [`LinkState::Up`].
+    pub updelay: Duration,
+    /// From its loss to [`LinkState::Down`].
+    pub downdelay: Duration,
+}
+
+/// A change of the carrier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether there is one since then.
+    pub carrier: bool,
+    /// Who saw the change first.
     pub source: Source,
-    /// When it was seen, on the clock of [`Carrier::step`].
+    /// When, on the clock of [`Carrier::step`].
     pub since: Duration,
 }
 
 /// The link monitor of one slave. It begins down.
 #[derive(Clone, Debug, Default)]
 pub struct Carrier {
-    last_change: Option<Verdict>,
+    delays: Delays,
+    state: LinkState,
+    seen: Option<Seen>,
     link_failure_count: u32,
 }
 
 impl Carrier {
     /// A monitor that has seen nothing yet.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(delays: Delays) -> Self {
+        Self { delays, ..Self::default() }
     }
 
-    /// Takes evidence in, in the order in which it was had: events that are waiting come before a
-    /// poll made after them. `now` is the time since the bond's start. Gives the verdict if it is
-    /// another than before.
-    pub fn step(&mut self, evidence: Evidence, now: Duration) -> Option<Verdict> {
-        if evidence.carrier == self.up() {
+    /// Takes an event in. `now` is the time since the bond's start. Gives the state if it is another than before.
+    ///
+    /// What is seen counts first, and then the time: a carrier that is seen again when downdelay has just run out is no
+    /// failure, as in the kernel.
+    pub fn step(&mut self, event: LinkEvent, now: Duration) -> Option<LinkState> {
+        let before = self.state;
+        match event {
+            LinkEvent::Carrier(evidence) => self.notice(evidence, now),
+            LinkEvent::Gone(source) => {
+                self.notice(Evidence { carrier: false, source }, now);
+                self.state = LinkState::Down;
+            }
+            LinkEvent::Needed if self.state == LinkState::Back => self.state = LinkState::Up,
+            LinkEvent::Needed | LinkEvent::Timer => {}
+        }
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            self.state =
+                if self.state == LinkState::Fail { LinkState::Down } else { LinkState::Up };
+        }
+        if self.state == before {
             return None;
         }
-        if !evidence.carrier {
+        if self.state == LinkState::Down {
             self.link_failure_count = self.link_failure_count.saturating_add(1);
         }
-        self.last_change =
-            Some(Verdict { up: evidence.carrier, source: evidence.source, since: now });
-        self.last_change
+        Some(self.state)
     }
 
-    /// Whether the link is up.
-    pub fn up(&self) -> bool {
-        self.last_change.is_some_and(|change| change.up)
+    fn notice(&mut self, Evidence { carrier, source }: Evidence, now: Duration) {
+        if carrier == self.has_carrier() {
+            return;
+        }
+        self.seen = Some(Seen { carrier, source, since: now });
+        self.state = match (self.state, carrier) {
+            (LinkState::Up, false) => LinkState::Fail,
+            (LinkState::Fail, true) => LinkState::Up,
+            (LinkState::Down, true) => LinkState::Back,
+            (LinkState::Back, false) => LinkState::Down,
+            (state, _) => state,
+        };
     }
 
-    /// The verdict in force; `None` until the link is first up.
-    pub fn last_change(&self) -> Option<Verdict> {
-        self.last_change
+    /// The state of the link.
+    pub fn state(&self) -> LinkState {
+        self.state
     }
 
-    /// How often the link has gone from up to down (kernel: `link_failure_count`).
+    /// Whether there is a carrier, by the last evidence.
+    pub fn has_carrier(&self) -> bool {
+        self.seen.is_some_and(|seen| seen.carrier)
+    }
+
+    /// The last change of the carrier; `None` until there is one.
+    pub fn seen(&self) -> Option<Seen> {
+        self.seen
+    }
+
+    /// When the delay that runs is over, on the clock of [`step`](Self::step): time for a [`LinkEvent::Timer`].
+    pub fn deadline(&self) -> Option<Duration> {
+        // A delay begins with a change of the carrier, and another change ends it.
+        let since = self.seen?.since;
+        match self.state {
+            LinkState::Fail => Some(since + self.delays.downdelay),
+            LinkState::Back => Some(since + self.delays.updelay),
+            LinkState::Up | LinkState::Down => None,
+        }
+    }
+
+    /// How often the link has become [`LinkState::Down`] (kernel: `link_failure_count`). A loss that downdelay bridges
+    /// does not count, one during updelay does.
     pub fn link_failure_count(&self) -> u32 {
         self.link_failure_count
+    }
+
+    /// Why the state is what it is, for people: "no carrier for 0.3 s, seen by link event, going down in 1.2 s".
+    pub fn evidence(&self, now: Duration) -> String {
+        let Some(Seen { carrier, source, since }) = self.seen else {
+            return "no carrier yet".into();
+        };
+        let what = if carrier { "carrier" } else { "no carrier" };
+        let held = now.saturating_sub(since).as_secs_f64();
+        let text = format!("{what} for {held:.1} s, seen by {source}");
+        let Some(deadline) = self.deadline() else { return text };
+        let next = if carrier { "up" } else { "down" };
+        format!("{text}, going {next} in {:.1} s", deadline.saturating_sub(now).as_secs_f64())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use Source::{Event, Poll};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const fn ms(ms: u64) -> Duration {
-        Duration::from_millis(ms)
-    }
-
-    #[test]
-    fn whoever_sees_it_first() {
-        let mut link = Carrier::new();
-        // Time in ms, carrier, source; whether it is news; failures after it.
-        let rows = [
-            (0, false, Poll, false, 0),
-            (10, true, Event, true, 0),
-            (20, true, Poll, false, 0),
-            (30, false, Poll, true, 1),
-            (31, false, Event, false, 1),
-            (50, true, Poll, true, 1),
-            (50, true, Event, false, 1),
-            (60, false, Event, true, 2),
-            (70, false, Poll, false, 2),
-        ];
-        for (at, up, source, news, failures) in rows {
-            let since = ms(at);
-            let carrier = up;
-            let verdict = link.step(Evidence { carrier, source }, since);
-            assert_eq!(verdict, news.then_some(Verdict { up, source, since }), "at {at} ms");
-            assert_eq!((link.up(), link.link_failure_count()), (up, failures), "at {at} ms");
-        }
-        let last = Verdict { up: false, source: Event, since: ms(60) };
-        assert_eq!(link.last_change(), Some(last));
-    }
-
-    #[test]
-    fn down_from_the_start_is_no_failure() {
-        let mut link = Carrier::new();
-        let down = Evidence { carrier: false, source: Event };
-        assert_eq!(link.step(down, ms(5)), None);
-        assert_eq!((link.up(), link.last_change(), link.link_failure_count()), (false, None, 0));
-    }
-
-    proptest! {
-        #![proptest_config(crate::testing::property_tests())]
-
-        #[test]
-        fn verdicts_alternate_and_follow_the_evidence(
-            evidence in prop::collection::vec((any::<bool>(), any::<bool>()), 0..100),
-        ) {
-            let mut link = Carrier::new();
-            let mut failures = 0;
-            for (at, (carrier, event)) in (0..).zip(evidence) {
-                let source = if event { Event } else { Poll };
-                let before = link.clone();
-                match link.step(Evidence { carrier, source }, ms(at)) {
-                    Some(verdict) => {
-                        prop_assert_eq!(verdict, Verdict { up: !before.up(), source, since: ms(at) });
-                        failures += u32::from(!verdict.up);
-                    }
-                    None => prop_assert_eq!(link.last_change(), before.last_change()),
-                }
-                prop_assert_eq!((link.up(), link.link_failure_count()), (carrier, failures));
-            }
-        }
-    }
-}
+#[path = "carrier_tests.rs"]
+mod tests;

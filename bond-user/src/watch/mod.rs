@@ -5,6 +5,6 @@ pub mod carrier;
 mod counts;
 mod doubt;
 
-pub use carrier::{Carrier, Evidence, Source, Verdict};
+pub use carrier::{Carrier, Delays, Evidence, LinkEvent, LinkState, Seen, Source};
 pub use counts::{CarrierCounts, CarrierGauge};
 pub use doubt::Doubt;
