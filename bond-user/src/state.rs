@@ -136,6 +136,11 @@ pub struct SlaveState {
     pub evidence: String,
     /// How often it went down.
     pub link_failure_count: u32,
+    /// Its speed in Mbit/s; null when its driver does not tell.
+    pub speed: Option<u32>,
+    /// "full" or "half"; "unknown" when its speed is.
+    #[serde(default)]
+    pub duplex: String,
     /// Its own MAC, before it became a slave.
     pub perm_hwaddr: String,
     /// Its MAC now.

@@ -1,7 +1,9 @@
 //! `bond show`: the JSON keeps its keys and types, the text says what people look for.
 
+use std::time::Duration;
+
 use anyhow::Result;
-use bond_tests::{BondProcess, Wire, XdpMode, bond, native_and_generic};
+use bond_tests::{BondProcess, Netns, State, Wire, XdpMode, bond, bounded, native_and_generic};
 use serde_json::Value;
 
 native_and_generic!(
@@ -52,6 +54,8 @@ const SLAVE: &[(&str, &str)] = &[
     ("mii_status", "string"),
     ("state", "string"),
     ("link_failure_count", "number"),
+    ("speed", "number"),
+    ("duplex", "string"),
     ("perm_hwaddr", "string"),
     ("hwaddr", "string"),
     ("queues", "number"),
@@ -124,6 +128,7 @@ fn the_json_has_the_promised_keys_and_values(xdp_mode: XdpMode) -> Result<()> {
         ("/slaves/1/mii_status", "down"),
         ("/slaves/1/hwaddr", "02:00:00:00:01:00"),
         ("/slaves/1/perm_hwaddr", "02:00:00:00:01:01"),
+        ("/slaves/1/duplex", "full"),
         ("/failovers/last/from", "eth1"),
         ("/failovers/last/to", "eth0"),
     ] {
@@ -134,6 +139,7 @@ fn the_json_has_the_promised_keys_and_values(xdp_mode: XdpMode) -> Result<()> {
         ("/packets_per_slave", 1),
         ("/mtu", 1500),
         ("/slaves/0/queues", 1),
+        ("/slaves/0/speed", 10_000),
         ("/slaves/0/link_failure_count", 0),
         ("/slaves/0/drops/inactive_slave", 0),
         ("/slaves/0/drops/no_usable_slave", 0),
@@ -172,6 +178,35 @@ fn the_text_has_the_kernels_words(xdp_mode: XdpMode) -> Result<()> {
     assert_eq!((shown.code, shown.stdout.as_str()), (Some(3), ""));
     assert!(shown.stderr.contains("bond0 is not running"), "{}", shown.stderr);
     Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn speed_and_duplex_are_read_again_when_the_carrier_comes() -> Result<()> {
+    let host = Netns::new("host")?;
+    let _open = host.tap("eth0")?;
+    let set = |speed: &str, duplex: &str| -> Result<()> {
+        let mut ethtool = host.command("ethtool");
+        ethtool.args(["-s", "eth0", "speed", speed, "duplex", duplex]);
+        let set = bounded(&mut ethtool, Duration::from_secs(5))?;
+        assert_eq!((set.code, set.stderr.as_str()), (Some(0), ""));
+        Ok(())
+    };
+    let told = |state: &State| {
+        let slave = &state.slaves[0];
+        (slave.mii_status.clone(), slave.speed, slave.duplex.clone())
+    };
+    let expected = |mii_status: &str, speed: u64, duplex: &str| {
+        (mii_status.to_owned(), Some(speed), duplex.to_owned())
+    };
+    host.ip("link set eth0 carrier off")?;
+    set("100", "full")?;
+    let mut running = BondProcess::start(&host, "bond0", "--iface eth0 --xdp-mode generic")?;
+    assert_eq!(told(&running.show()?), expected("down", 100, "full"));
+    set("2500", "half")?;
+    host.ip("link set eth0 carrier on")?;
+    running.wait_for("the new speed", |state| told(state) == expected("up", 2500, "half"))?;
+    running.stop()
 }
 
 fn a_pipeline_shows_both_its_threads(xdp_mode: XdpMode) -> Result<()> {

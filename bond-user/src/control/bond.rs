@@ -250,10 +250,14 @@ impl Bond {
         if carrier && !open {
             return Ok(()); // Without sockets it cannot be used: the next poll looks again.
         }
-        let lost = state.carrier.up() && !carrier;
+        let was_up = state.carrier.up();
         self.evidence(slot, carrier, source)?;
         // By now frames go another way.
-        if lost { self.recycle(slot) } else { Ok(()) }
+        if was_up && !carrier {
+            self.recycle(slot)?;
+        }
+        let changed = self.slot(slot).carrier.up() != was_up;
+        if changed { self.ask_link_mode(slot) } else { Ok(()) }
     }
 
     /// What is known of a slave's carrier, from wherever.

@@ -9,7 +9,8 @@ use super::slot::{Attached, Sockets};
 use super::start::{save, slave_lock};
 use crate::netlink::Link;
 use crate::port::{
-    Binding, Bound, Candidate, CarrierFiles, Port, PortError, RunLock, Saved, Share, Wanted,
+    Binding, Bound, Candidate, CarrierFiles, Ethtool, LinkMode, Port, PortError, RunLock, Saved,
+    Share, Wanted,
 };
 
 impl Tools {
@@ -86,6 +87,7 @@ impl Tools {
             claim,
             carrier,
             admin_up: true,
+            link_mode: self.link_mode(link.index),
             perm_mac: link.mac,
             mac: if applied.mac_refused { link.mac } else { wanted.mac },
             packet,
@@ -101,6 +103,12 @@ impl Tools {
         let link = self.nl.link_by_index(ifindex)?;
         let link = link.ok_or_else(|| PortError::Missing(format!("number {ifindex}")))?;
         binding.bind(&link.name)
+    }
+
+    /// How the link of a netdev runs, whatever that is called by now. `None`: nobody knows, or it is gone.
+    pub(super) fn link_mode(&mut self, ifindex: u32) -> Option<LinkMode> {
+        let link = self.nl.link_by_index(ifindex).ok().flatten()?;
+        Ethtool::new().and_then(|ethtool| ethtool.link_mode(&link.name)).ok().flatten()
     }
 
     /// Detaches a slave and puts its netdev back as it was, if there still is one.

@@ -56,6 +56,7 @@ impl Bond {
                     self.slot_mut(slot).unanswered -= 1;
                     self.reopened(slot, ifindex, result)?;
                 }
+                Answer::LinkMode(slot, ifindex, mode) => self.keep_link_mode(slot, ifindex, mode),
             }
         }
         Ok(())
