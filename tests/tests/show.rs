@@ -9,6 +9,7 @@ use serde_json::Value;
 native_and_generic!(
     the_json_has_the_promised_keys_and_values,
     the_text_has_the_kernels_words,
+    the_text_for_scripts_is_the_kernels,
     a_pipeline_shows_both_its_threads,
 );
 
@@ -180,6 +181,46 @@ fn the_text_has_the_kernels_words(xdp_mode: XdpMode) -> Result<()> {
     Ok(())
 }
 
+/// After the first line, which tells the kernel's release.
+const PROC: &str = "
+Bonding Mode: fault-tolerance (active-backup)
+Primary Slave: eth1 (primary_reselect always)
+Currently Active Slave: eth0
+MII Status: up
+MII Polling Interval (ms): 20
+Up Delay (ms): 0
+Down Delay (ms): 0
+Peer Notification Delay (ms): 0
+
+Slave Interface: eth0
+MII Status: up
+Speed: 10000 Mbps
+Duplex: full
+Link Failure Count: 0
+Permanent HW addr: 02:00:00:00:01:00
+Slave queue ID: 0
+
+Slave Interface: eth1
+MII Status: down
+Speed: 10000 Mbps
+Duplex: full
+Link Failure Count: 1
+Permanent HW addr: 02:00:00:00:01:01
+Slave queue ID: 0
+";
+
+/// A veth always has 10000 Mbps, also without a carrier.
+fn the_text_for_scripts_is_the_kernels(xdp_mode: XdpMode) -> Result<()> {
+    let (running, wire) = after_a_failover(xdp_mode)?;
+    let shown = bond(&wire.host, "show --proc bond0")?;
+    assert_eq!((shown.code, shown.stderr.as_str()), (Some(0), ""));
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    assert_eq!(shown.stdout, format!("Ethernet Channel Bonding Driver: v{kernel}{PROC}"));
+    let both = bond(&wire.host, "show --proc --json")?;
+    assert_eq!((both.code, both.stdout.as_str()), (Some(2), ""));
+    running.stop()
+}
+
 #[test]
 #[ignore = "needs root"]
 fn speed_and_duplex_are_read_again_when_the_carrier_comes() -> Result<()> {
@@ -206,6 +247,8 @@ fn speed_and_duplex_are_read_again_when_the_carrier_comes() -> Result<()> {
     set("2500", "half")?;
     host.ip("link set eth0 carrier on")?;
     running.wait_for("the new speed", |state| told(state) == expected("up", 2500, "half"))?;
+    let text = bond(&host, "show --proc")?.stdout;
+    assert!(text.contains("\nSpeed: 2500 Mbps\nDuplex: half\n"), "{text}");
     running.stop()
 }
 
