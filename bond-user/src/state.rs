@@ -30,14 +30,19 @@ pub struct BondState {
     /// Frames in a row to one slave in balance-rr; 0: each to one at random.
     pub packets_per_slave: u16,
     /// What balance-xor hashes, by the kernel's name.
+    #[serde(default)]
     pub xmit_hash_policy: String,
     /// 1 if the frames of backups are delivered too, else 0.
+    #[serde(default)]
     pub all_slaves_active: u8,
     /// Announcements after a change of the active slave.
+    #[serde(default)]
     pub num_peer_notif: u8,
     /// From one of them to the next in ms; 0: miimon.
+    #[serde(default)]
     pub peer_notif_delay: u64,
     /// Times that the host's IPv4 groups are reported when IGMP goes by another slave.
+    #[serde(default)]
     pub resend_igmp: u8,
     /// Preferred slave.
     pub primary: Option<String>,
@@ -154,12 +159,18 @@ pub struct SlaveState {
     /// Evidence for `mii_status`.
     pub evidence: String,
     /// Its share in balance-rr and balance-xor.
+    #[serde(default)]
     pub weight: u8,
     /// How often it went down.
     pub link_failure_count: u32,
     /// Preference where the primary is not up: higher first.
     #[serde(default)]
     pub prio: i32,
+    /// Its speed in Mbit/s; null when its driver does not tell.
+    pub speed: Option<u32>,
+    /// "full" or "half"; "unknown" when its speed is.
+    #[serde(default)]
+    pub duplex: String,
     /// Its own MAC, before it became a slave.
     pub perm_hwaddr: String,
     /// Its MAC now.

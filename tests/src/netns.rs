@@ -21,7 +21,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::guard;
+use crate::{guard, sys};
 
 /// A network namespace, removed with everything in it when the last clone is dropped.
 #[derive(Clone, Debug)]
@@ -97,6 +97,11 @@ impl Netns {
     /// after its carrier came.
     pub fn settle(&self, name: &str) -> Result<()> {
         self.ip(&format!("link show {name}")).map(drop)
+    }
+
+    /// Makes the tap `name`, a netdev whose speed can be set. It lives, and can have a carrier, while the file is open.
+    pub fn tap(&self, name: &str) -> Result<File> {
+        self.run(|| sys::tap(name))
     }
 
     /// Sets the sysctl `net/<key>` of the namespace; a key that this kernel does not have is no error.

@@ -77,6 +77,10 @@ pub struct Slave {
     pub link_failure_count: u64,
     #[serde(default)]
     pub prio: i64,
+    /// In Mbit/s; builds of before it have none, and no duplex.
+    pub speed: Option<u64>,
+    #[serde(default)]
+    pub duplex: String,
     pub perm_hwaddr: String,
     pub hwaddr: String,
     pub queues: u64,

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::CString,
+    fs::File,
     io,
     os::fd::{AsRawFd, OwnedFd},
 };
@@ -38,6 +39,17 @@ pub(crate) fn offloads_off(name: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes the tap `name` in the caller's network namespace. It lives, and can have a carrier, while the file is open.
+pub(crate) fn tap(name: &str) -> Result<File> {
+    let file = File::options().read(true).write(true).open("/dev/net/tun")?;
+    let mut request = interface_request(name)?;
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_TAP | libc::IFF_NO_PI)?;
+    // SAFETY: `request` is a whole `ifreq`, which is what the command reads and writes, and outlives the call.
+    let outcome = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
+    check(outcome).with_context(|| format!("making the tap {name}"))?;
+    Ok(file)
 }
 
 /// The index of netdev `name` in the caller's network namespace.

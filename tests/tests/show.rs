@@ -1,12 +1,15 @@
 //! `bond show`: the JSON keeps its keys and types, the text says what people look for.
 
+use std::time::Duration;
+
 use anyhow::Result;
-use bond_tests::{BondProcess, Wire, XdpMode, bond, native_and_generic};
+use bond_tests::{BondProcess, Netns, State, Wire, XdpMode, bond, bounded, native_and_generic};
 use serde_json::Value;
 
 native_and_generic!(
     the_json_has_the_promised_keys_and_values,
     the_text_has_the_kernels_words,
+    the_text_for_scripts_is_the_kernels,
     a_pipeline_shows_both_its_threads,
 );
 
@@ -62,6 +65,8 @@ const SLAVE: &[(&str, &str)] = &[
     ("weight", "number"),
     ("link_failure_count", "number"),
     ("prio", "number"),
+    ("speed", "number"),
+    ("duplex", "string"),
     ("perm_hwaddr", "string"),
     ("hwaddr", "string"),
     ("queues", "number"),
@@ -139,6 +144,7 @@ fn the_json_has_the_promised_keys_and_values(xdp_mode: XdpMode) -> Result<()> {
         ("/slaves/1/mii_status", "down"),
         ("/slaves/1/hwaddr", "02:00:00:00:01:00"),
         ("/slaves/1/perm_hwaddr", "02:00:00:00:01:01"),
+        ("/slaves/1/duplex", "full"),
         ("/failovers/last/from", "eth1"),
         ("/failovers/last/to", "eth0"),
     ] {
@@ -153,6 +159,7 @@ fn the_json_has_the_promised_keys_and_values(xdp_mode: XdpMode) -> Result<()> {
         ("/slaves/0/queues", 1),
         ("/slaves/0/prio", -3),
         ("/slaves/1/prio", 0),
+        ("/slaves/0/speed", 10_000),
         ("/slaves/0/link_failure_count", 0),
         ("/slaves/0/drops/inactive_slave", 0),
         ("/slaves/0/drops/no_usable_slave", 0),
@@ -195,6 +202,77 @@ fn the_text_has_the_kernels_words(xdp_mode: XdpMode) -> Result<()> {
     assert_eq!((shown.code, shown.stdout.as_str()), (Some(3), ""));
     assert!(shown.stderr.contains("bond0 is not running"), "{}", shown.stderr);
     Ok(())
+}
+
+/// After the first line, which tells the kernel's release.
+const PROC: &str = "
+Bonding Mode: fault-tolerance (active-backup)
+Primary Slave: eth1 (primary_reselect always)
+Currently Active Slave: eth0
+MII Status: up
+MII Polling Interval (ms): 20
+Up Delay (ms): 0
+Down Delay (ms): 0
+Peer Notification Delay (ms): 0
+
+Slave Interface: eth0
+MII Status: up
+Speed: 10000 Mbps
+Duplex: full
+Link Failure Count: 0
+Permanent HW addr: 02:00:00:00:01:00
+Slave queue ID: 0
+
+Slave Interface: eth1
+MII Status: down
+Speed: 10000 Mbps
+Duplex: full
+Link Failure Count: 1
+Permanent HW addr: 02:00:00:00:01:01
+Slave queue ID: 0
+";
+
+/// A veth always has 10000 Mbps, also without a carrier.
+fn the_text_for_scripts_is_the_kernels(xdp_mode: XdpMode) -> Result<()> {
+    let (running, wire) = after_a_failover(xdp_mode)?;
+    let shown = bond(&wire.host, "show --proc bond0")?;
+    assert_eq!((shown.code, shown.stderr.as_str()), (Some(0), ""));
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    assert_eq!(shown.stdout, format!("Ethernet Channel Bonding Driver: v{kernel}{PROC}"));
+    let both = bond(&wire.host, "show --proc --json")?;
+    assert_eq!((both.code, both.stdout.as_str()), (Some(2), ""));
+    running.stop()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn speed_and_duplex_are_read_again_when_the_carrier_comes() -> Result<()> {
+    let host = Netns::new("host")?;
+    let _open = host.tap("eth0")?;
+    let set = |speed: &str, duplex: &str| -> Result<()> {
+        let mut ethtool = host.command("ethtool");
+        ethtool.args(["-s", "eth0", "speed", speed, "duplex", duplex]);
+        let set = bounded(&mut ethtool, Duration::from_secs(5))?;
+        assert_eq!((set.code, set.stderr.as_str()), (Some(0), ""));
+        Ok(())
+    };
+    let told = |state: &State| {
+        let slave = &state.slaves[0];
+        (slave.mii_status.clone(), slave.speed, slave.duplex.clone())
+    };
+    let expected = |mii_status: &str, speed: u64, duplex: &str| {
+        (mii_status.to_owned(), Some(speed), duplex.to_owned())
+    };
+    host.ip("link set eth0 carrier off")?;
+    set("100", "full")?;
+    let mut running = BondProcess::start(&host, "bond0", "--iface eth0 --xdp-mode generic")?;
+    assert_eq!(told(&running.show()?), expected("down", 100, "full"));
+    set("2500", "half")?;
+    host.ip("link set eth0 carrier on")?;
+    running.wait_for("the new speed", |state| told(state) == expected("up", 2500, "half"))?;
+    let text = bond(&host, "show --proc")?.stdout;
+    assert!(text.contains("\nSpeed: 2500 Mbps\nDuplex: half\n"), "{text}");
+    running.stop()
 }
 
 fn a_pipeline_shows_both_its_threads(xdp_mode: XdpMode) -> Result<()> {

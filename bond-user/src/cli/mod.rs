@@ -1,6 +1,7 @@
 //! The command's verbs.
 
 mod cleanup;
+mod proc;
 mod run;
 mod show;
 mod text;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::{NOT_RUNNING, text};
+use super::{NOT_RUNNING, proc, text};
 use crate::port::socket_path;
 use crate::state::BondState;
 
@@ -23,6 +23,22 @@ pub(super) struct Args {
     /// One JSON object instead of text
     #[arg(short, long)]
     json: bool,
+    /// The text of /proc/net/bonding instead, for scripts that read it
+    #[arg(long, conflicts_with = "json")]
+    proc: bool,
+}
+
+impl Args {
+    fn render(&self, state: &BondState) -> anyhow::Result<String> {
+        if self.json {
+            return Ok(serde_json::to_string(state)? + "\n");
+        }
+        if self.proc {
+            let kernel = rustix::system::uname();
+            return Ok(proc::render(state, &kernel.release().to_string_lossy()));
+        }
+        Ok(text::render(state))
+    }
 }
 
 pub(super) fn show(args: &Args) -> anyhow::Result<ExitCode> {
@@ -44,10 +60,27 @@ pub(super) fn show(args: &Args) -> anyhow::Result<ExitCode> {
     socket.read_to_string(&mut answer).context("the bond does not answer")?;
     let state: BondState =
         serde_json::from_str(&answer).context("the bond's answer is of another version")?;
-    let view = if args.json { serde_json::to_string(&state)? + "\n" } else { text::render(&state) };
-    match std::io::stdout().write_all(view.as_bytes()) {
+    match std::io::stdout().write_all(args.render(&state)?.as_bytes()) {
         // The reader has seen enough: `bond show | head`.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         written => written.map(|()| ExitCode::SUCCESS).context("cannot write the state"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Parser as _, error::ErrorKind};
+
+    use crate::cli::Cli;
+
+    #[test]
+    fn one_view_at_a_time() {
+        for view in ["--json", "-j", "--proc"] {
+            assert!(Cli::try_parse_from(["bond", "show", view]).is_ok(), "{view}");
+        }
+        for views in [["--proc", "--json"], ["-j", "--proc"]] {
+            let refused = Cli::try_parse_from(["bond", "show"].into_iter().chain(views));
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::ArgumentConflict, "{views:?}");
+        }
     }
 }

@@ -7,11 +7,10 @@ use super::fitter::{Fitted, Netdev, Tools};
 use super::packet::PacketSocket;
 use super::slot::{Attached, Sockets};
 use super::start::{save, slave_lock};
-use crate::mode::LinkSpeed;
 use crate::netlink::Link;
 use crate::port::{
-    Binding, Bound, Candidate, CarrierFiles, Ethtool, Port, PortError, RunLock, Saved, Share,
-    Wanted,
+    Binding, Bound, Candidate, CarrierFiles, Ethtool, LinkMode, Port, PortError, RunLock, Saved,
+    Share, Wanted,
 };
 
 impl Tools {
@@ -88,6 +87,7 @@ impl Tools {
             claim,
             carrier,
             admin_up: true,
+            link_mode: self.link_mode(link.index),
             perm_mac: link.mac,
             mac: if applied.mac_refused { link.mac } else { wanted.mac },
             packet,
@@ -105,10 +105,10 @@ impl Tools {
         binding.bind(&link.name)
     }
 
-    /// How fast a slave's link is; unknown when the kernel does not tell.
-    pub(super) fn speed(&mut self, ifindex: u32) -> LinkSpeed {
-        let Ok(Some(link)) = self.nl.link_by_index(ifindex) else { return LinkSpeed::default() };
-        Ethtool::new().and_then(|ethtool| ethtool.speed(&link.name)).unwrap_or_default()
+    /// How the link of a netdev runs, whatever that is called by now. `None`: nobody knows, or it is gone.
+    pub(super) fn link_mode(&mut self, ifindex: u32) -> Option<LinkMode> {
+        let link = self.nl.link_by_index(ifindex).ok().flatten()?;
+        Ethtool::new().and_then(|ethtool| ethtool.link_mode(&link.name)).ok().flatten()
     }
 
     /// Detaches a slave and puts its netdev back as it was, if there still is one.

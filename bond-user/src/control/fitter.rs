@@ -14,11 +14,10 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::BondError;
 use super::slot::Attached;
-use crate::mode::LinkSpeed;
 use crate::netlink::Netlink;
 use crate::poller::{SlavePort, Umem};
 use crate::port::{
-    Binding, Bound, Candidate, NapiFiles, PortError, PortSpec, Share, StateFile, Wanted,
+    Binding, Bound, Candidate, LinkMode, NapiFiles, PortError, PortSpec, Share, StateFile, Wanted,
 };
 use crate::xsk::{UmemHandle, XskMemory, XskRings};
 
@@ -72,12 +71,12 @@ pub(super) enum Job {
     Close(u8, Vec<SlavePort<XskRings>>),
     /// Tries to bind the sockets of a slot anew. Answered by [`Answer::Reopened`].
     Reopen(u8, Binding),
+    /// Reads speed and duplex of a slave, by ifindex. Answered by [`Answer::LinkMode`].
+    LinkMode(u8, u32),
     /// Detaches a slave whose sockets are closed, and puts its settings back if the netdev is still there.
     Release(Box<Attached>),
     /// Closes sockets that no worker took.
     Discard(Vec<Share>),
-    /// Reads the speed of the slave in a slot, with this ifindex. Answered by [`Answer::Speed`].
-    Speed(u8, u32),
     /// Lets frames for the host gather; zero: no longer.
     Gather(Duration),
     /// Unmaps a UMEM whose sockets are closed.
@@ -92,8 +91,8 @@ pub(super) enum Answer {
     Closed(u8),
     /// The sockets for this ifindex, or why the kernel refuses them.
     Reopened(u8, u32, Result<(Bound, Vec<Share>), PortError>),
-    /// The speed of the slave with this ifindex.
-    Speed(u8, u32, LinkSpeed),
+    /// How the link with this ifindex runs, if its driver tells.
+    LinkMode(u8, u32, Option<LinkMode>),
 }
 
 /// The control thread's handle. Dropping it leaves the thread to end by itself; [`Fitter::stop`] waits for it.
@@ -166,6 +165,9 @@ fn work(mut tools: Tools, jobs: &Receiver<Job>, answers: &Sender<Answer>, bell: 
             Job::Reopen(slot, binding) => {
                 Some(Answer::Reopened(slot, binding.ifindex(), tools.reopen(&binding)))
             }
+            Job::LinkMode(slot, ifindex) => {
+                Some(Answer::LinkMode(slot, ifindex, tools.link_mode(ifindex)))
+            }
             Job::Release(attached) => {
                 tools.release(*attached);
                 None
@@ -174,7 +176,6 @@ fn work(mut tools: Tools, jobs: &Receiver<Job>, answers: &Sender<Answer>, bell: 
                 drop(shares);
                 None
             }
-            Job::Speed(slot, ifindex) => Some(Answer::Speed(slot, ifindex, tools.speed(ifindex))),
             Job::Gather(period) => {
                 if let Some(Err(error)) = tools.napi.as_mut().map(|napi| napi.gather(period)) {
                     tracing::warn!("cannot let frames for {} gather: {error}", tools.bond);

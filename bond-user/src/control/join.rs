@@ -55,7 +55,9 @@ impl Bond {
                     self.slot_mut(slot).unanswered -= 1;
                     self.reopened(slot, ifindex, result)?;
                 }
-                Answer::Speed(slot, ifindex, speed) => self.learn_speed(slot, ifindex, speed)?,
+                Answer::LinkMode(slot, ifindex, mode) => {
+                    self.keep_link_mode(slot, ifindex, mode)?;
+                }
             }
         }
         Ok(())

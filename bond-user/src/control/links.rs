@@ -7,10 +7,9 @@ use bond_ebpf::layout::MAX_SLAVES;
 use super::BondError;
 use super::bond::Bond;
 use super::failover::reason;
-use super::fitter::Job;
 use super::slot::Sockets;
 use crate::config::BondConfig;
-use crate::mode::{LinkSpeed, Links, Needed, News, Policy, PrimaryReselect};
+use crate::mode::{Links, Needed, News, Policy};
 use crate::netlink::Link;
 use crate::watch::{Delays, Doubt, Evidence, LinkEvent, LinkState, Source};
 
@@ -128,11 +127,9 @@ impl Bond {
         self.log(slot, &news);
         let reason = reason(&self.slot(slot).name, self.links.carrier(slot), now);
         self.carry_out(&news.decision, reason, seen)?;
-        let came_up = match news.needed {
-            Some(needed) => Some(needed.slot),
-            None => (news.state == LinkState::Up).then_some(slot),
-        };
-        came_up.map_or(Ok(()), |slot| self.ask_speed(slot))
+        let changed = matches!(news.state, LinkState::Up | LinkState::Down).then_some(slot);
+        let needed = news.needed.map(|needed| needed.slot);
+        changed.into_iter().chain(needed).try_for_each(|slot| self.ask_link_mode(slot))
     }
 
     fn log(&self, slot: u8, News { state, needed, .. }: &News) {
@@ -147,32 +144,5 @@ impl Bond {
             let (name, left) = (&self.slot(*slot).name, left.as_millis());
             tracing::info!("{name}: link up {left} ms early, because there is no other");
         }
-    }
-
-    /// Has the speed of a link read that came up, where it matters. It is the fitter who asks, because a driver that
-    /// resets another NIC makes whoever asks wait.
-    fn ask_speed(&self, slot: u8) -> Result<(), BondError> {
-        match self.slot(slot).ifindex() {
-            Some(ifindex) if self.config.primary_reselect == Some(PrimaryReselect::Better) => {
-                self.fitter.ask(Job::Speed(slot, ifindex))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The speed of a slave's link, as the kernel told it.
-    pub(super) fn learn_speed(
-        &mut self,
-        slot: u8,
-        ifindex: u32,
-        speed: LinkSpeed,
-    ) -> Result<(), BondError> {
-        if self.slot(slot).ifindex() != Some(ifindex) {
-            return Ok(()); // It has left meanwhile.
-        }
-        let seen = Instant::now();
-        let decision = self.links.speed(slot, speed);
-        let reason = format!("{}: link has {speed}", self.slot(slot).name);
-        self.carry_out(&decision, reason, seen)
     }
 }

@@ -8,6 +8,7 @@ mod fit;
 mod fitter;
 mod ipc;
 mod join;
+mod link_mode;
 mod links;
 mod moderate;
 mod packet;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::packet::PacketSocket;
 use crate::netlink::{Link, Mac, Netlink, NetlinkError};
-use crate::port::{CarrierFiles, Port, RunLock};
+use crate::port::{CarrierFiles, LinkMode, Port, RunLock};
 
 /// One configured slave.
 #[derive(Debug)]
@@ -67,6 +67,8 @@ pub(super) struct Attached {
     pub(super) carrier: Option<CarrierFiles>,
     /// Set up, as the last link event told.
     pub(super) admin_up: bool,
+    /// Speed and duplex, read when it joined and whenever its link changed. `None`: its driver does not tell.
+    pub(super) link_mode: Option<LinkMode>,
     pub(super) sockets: Sockets,
 }
 

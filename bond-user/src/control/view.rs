@@ -9,7 +9,7 @@ use super::bond::Bond;
 use super::slot::Slot;
 use crate::egress::Moderation;
 use crate::poller::{Counters, DropReason, Totals, Worker, WorkerCounters};
-use crate::port::{Program, XdpMode};
+use crate::port::{LinkMode, Program, XdpMode};
 use crate::state::{BondState, Drops, PortState, SlaveState, ThreadState, UmemState, WorkerState};
 use crate::watch::Carrier;
 use crate::xsk::{BindMode, Census, PortId, SocketStats, XskRings};
@@ -111,6 +111,7 @@ fn slave(bond: &Bond, slot: u8, state: &Slot) -> SlaveState {
     let mac = |mac: Option<crate::netlink::Mac>| mac.map_or_else(String::new, |m| m.to_string());
     let modes = attached.map(|a| (a.port.program.mode(), a.port.bound.mode));
     let queues = attached.map_or(0, |attached| attached.port.queues);
+    let link_mode = attached.and_then(|attached| attached.link_mode);
     SlaveState {
         ifindex: state.ifindex(),
         state: if sends { "active" } else { "backup" }.into(),
@@ -119,6 +120,8 @@ fn slave(bond: &Bond, slot: u8, state: &Slot) -> SlaveState {
         link_failure_count: carrier.link_failure_count(),
         prio: bond.config.prio_of(&state.name),
         weight: bond.config.weight_of(&state.name),
+        speed: link_mode.map(|mode| mode.speed),
+        duplex: link_mode.map_or("unknown", LinkMode::duplex).into(),
         perm_hwaddr: mac(attached.map(|attached| attached.perm_mac)),
         hwaddr: mac(attached.map(|attached| attached.mac)),
         promisc: attached.is_some_and(|attached| attached.promisc),

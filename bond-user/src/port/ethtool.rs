@@ -172,7 +172,7 @@ impl Ethtool {
             *to = from.cast_signed();
         }
         // SAFETY: `request` is the ifreq SIOCETHTOOL takes and its data pointer is to `buffer`, which lives across the
-        // call and holds the whole structure of each command above: at most 12 + 32 * MAX_FEATURES bytes.
+        // call and holds the whole structure of each command: at most 12 + 32 * MAX_FEATURES bytes, that of the names.
         let result =
             unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
         // ETHTOOL_SFEATURES returns flags when a request is taken but not all of it comes into force.
@@ -190,7 +190,7 @@ struct FeatureBlock {
 }
 
 /// `None` for what the driver does not offer.
-fn supported<T>(result: Result<T>) -> Result<Option<T>> {
+pub(super) fn supported<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Err(Errno::OPNOTSUPP) => Ok(None),
         other => other.map(Some),

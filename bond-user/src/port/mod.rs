@@ -5,13 +5,13 @@
 mod carrier;
 mod error;
 mod ethtool;
+mod link_mode;
 mod napi;
 mod program;
 mod run_lock;
 mod settings;
 mod share;
 mod slave;
-mod speed;
 mod state_file;
 mod sysfs;
 
@@ -19,6 +19,7 @@ pub use carrier::CarrierFiles;
 pub use error::PortError;
 pub use ethtool::Ethtool;
 pub(crate) use ethtool::{GRO, UNFINISHED};
+pub use link_mode::LinkMode;
 pub use napi::NapiFiles;
 pub use program::{Program, ProgramFailure, XdpMode};
 pub use run_lock::RunLock;
