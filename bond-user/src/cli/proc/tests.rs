@@ -156,7 +156,7 @@ fn without_a_primary_and_with_what_an_older_bond_does_not_tell() {
         (slave.speed, slave.duplex) = (None, String::new());
     }
     let expected = ACTIVE_BACKUP
-        .replace("eth1 (primary_reselect always)", "None")
+        .replace("eth1 (primary_reselect better)", "None")
         .replace("25000 Mbps\nDuplex: full", "Unknown\nDuplex: Unknown");
     assert_eq!(render(&state, "6.12.30-amd64"), expected);
 }
