@@ -207,12 +207,12 @@ fn the_text_has_the_kernels_words(xdp_mode: XdpMode) -> Result<()> {
 /// After the first line, which tells the kernel's release.
 const PROC: &str = "
 Bonding Mode: fault-tolerance (active-backup)
-Primary Slave: eth1 (primary_reselect always)
+Primary Slave: eth1 (primary_reselect better)
 Currently Active Slave: eth0
 MII Status: up
 MII Polling Interval (ms): 20
 Up Delay (ms): 0
-Down Delay (ms): 0
+Down Delay (ms): 40
 Peer Notification Delay (ms): 0
 
 Slave Interface: eth0
