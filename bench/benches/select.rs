@@ -79,9 +79,10 @@ fn hash_policies(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// As workers do: how many frames in a row go to one slave.
+/// By runs: how many frames in a row go to one slave.
 fn runs(round_robin: &mut RoundRobin, snapshot: Snapshot, mut slots: &mut [u8]) {
-    while let Some((slot, run)) = round_robin.run(snapshot.usable, snapshot.turn(), slots.len()) {
+    let turn = snapshot.turn();
+    while let Some((slot, run)) = round_robin.run(snapshot.usable, turn, slots.len()) {
         let (now, later) = slots.split_at_mut(run);
         now.fill(slot);
         if later.is_empty() {
@@ -91,10 +92,11 @@ fn runs(round_robin: &mut RoundRobin, snapshot: Snapshot, mut slots: &mut [u8]) 
     }
 }
 
-/// As an XDP program would: frame by frame.
+/// As workers do, and an XDP program would: frame by frame.
 fn frames(round_robin: &mut RoundRobin, snapshot: Snapshot, slots: &mut [u8]) {
+    let turn = snapshot.turn();
     for slot in slots {
-        if let Some(selected) = round_robin.select(snapshot.usable, snapshot.turn()) {
+        if let Some(selected) = round_robin.select(snapshot.usable, turn) {
             *slot = selected;
         }
     }

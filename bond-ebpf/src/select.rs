@@ -235,13 +235,14 @@ impl RoundRobin {
     ///
     /// Runs of any lengths give the same sequence of slaves as [`select`](Self::select) frame by
     /// frame.
-    #[inline]
+    #[inline(always)]
     pub fn run(&mut self, usable: SlaveSet, turn: Turn, want: usize) -> Option<(u8, usize)> {
         let Turn { packets_per_slave, weights } = turn;
         if packets_per_slave == 0 {
-            return Some((usable.hashed(self.random(), weights)?, want.min(1)));
+            return self.at_random(usable, weights).map(|slot| (slot, want.min(1)));
         }
-        let turn = |slot| u32::from(packets_per_slave) * weights.of(slot);
+        let even = weights == Weights::EVEN;
+        let turn = |slot| u32::from(packets_per_slave) * if even { 1 } else { weights.of(slot) };
         if self.sent >= turn(self.slot) {
             self.slot += 1;
             self.sent = 0;
@@ -255,6 +256,11 @@ impl RoundRobin {
         let run = u32::try_from(want).unwrap_or(u32::MAX).min(left);
         self.sent += run;
         Some((slot, run as usize))
+    }
+
+    #[inline]
+    fn at_random(&mut self, usable: SlaveSet, weights: Weights) -> Option<u8> {
+        usable.hashed(self.random(), weights)
     }
 
     /// The next number of a Weyl sequence, its bits mixed (the finaliser of MurmurHash3): even, and good enough for
