@@ -15,7 +15,7 @@ fn lines(report: &Report) -> Vec<String> {
 #[test]
 fn nothing_measured() {
     let promises = promises(&report(Vec::new()));
-    assert_eq!(promises.len(), 18);
+    assert_eq!(promises.len(), 19);
     assert!(promises.iter().all(|one| one.kept.is_none() && one.measured == "-"));
 }
 
