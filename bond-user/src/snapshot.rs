@@ -84,52 +84,34 @@ impl Snapshot {
 /// Where the control thread leaves the snapshot and the workers find it.
 ///
 /// One word, so that a reader cannot see half of a change, and neither side ever waits. It has a
-/// cache line for itself and the weights: the workers' copies of the line stay valid until a link changes.
+/// cache line for itself: the workers' copies of the line stay valid until a link changes. The weights
+/// lie beside it and stay as they are.
 #[derive(Debug)]
-pub struct SnapshotCell(CachePadded<Words>);
-
-#[derive(Debug)]
-struct Words {
-    word: AtomicU64,
-    /// The weights of slots 0 to 7, and 8 to 15.
-    weights: [AtomicU64; 2],
+pub struct SnapshotCell {
+    word: CachePadded<AtomicU64>,
+    weights: Weights,
 }
 
 impl SnapshotCell {
     /// A cell that holds `snapshot`.
     pub fn new(snapshot: Snapshot) -> Self {
-        let weights = halves(snapshot.weights).map(AtomicU64::new);
-        Self(CachePadded::new(Words { word: AtomicU64::new(snapshot.to_word()), weights }))
+        let word = CachePadded::new(AtomicU64::new(snapshot.to_word()));
+        Self { word, weights: snapshot.weights }
     }
 
-    /// Replaces the snapshot. Only the control thread does so, which makes the order of snapshots
-    /// the order of its decisions.
+    /// Replaces the snapshot by one with the same weights. Only the control thread does so, which makes the order of
+    /// snapshots the order of its decisions.
     pub fn publish(&self, snapshot: Snapshot) {
-        for (cell, half) in self.0.weights.iter().zip(halves(snapshot.weights)) {
-            cell.store(half, Ordering::Relaxed);
-        }
+        debug_assert_eq!(snapshot.weights, self.weights, "weights stay as they are");
         // Release: who sees the snapshot sees what was done before it, such as a slave taken in.
-        self.0.word.store(snapshot.to_word(), Ordering::Release);
+        self.word.store(snapshot.to_word(), Ordering::Release);
     }
 
     /// The snapshot last published; never an older one than the caller has seen before. A worker
     /// loads it once a batch.
     pub fn load(&self) -> Snapshot {
-        let word = self.0.word.load(Ordering::Acquire);
-        let [low, high] = &self.0.weights;
-        let weights = [low, high].map(|half| half.load(Ordering::Relaxed));
-        Snapshot::from_word(word, joined(weights))
+        Snapshot::from_word(self.word.load(Ordering::Acquire), self.weights)
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "each half is taken")]
-fn halves(weights: Weights) -> [u64; 2] {
-    let both = u128::from_le_bytes(weights.to_bytes());
-    [both as u64, (both >> 64) as u64]
-}
-
-fn joined([low, high]: [u64; 2]) -> Weights {
-    Weights::from_bytes((u128::from(low) | u128::from(high) << 64).to_le_bytes())
 }
 
 #[cfg(all(test, not(feature = "loom")))]
@@ -193,7 +175,6 @@ mod tests {
                 usable: receive,
                 receive: usable,
                 active: None,
-                weights: Weights::EVEN,
                 ..snapshot
             };
             cell.publish(other);
