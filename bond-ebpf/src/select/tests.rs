@@ -102,6 +102,7 @@ fn degenerate_arguments_make_progress() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "many frames")]
 fn at_random_with_0_packets_per_slave() {
     let usable = set(&[1, 2, 7]);
     let mut selector = RoundRobin::default();
@@ -143,6 +144,7 @@ fn weights_are_shares() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "many frames")]
 fn three_to_one_is_75_and_25_percent() {
     let usable = set(&[0, 1]);
     let mut bytes = [1; MAX_SLAVES];
