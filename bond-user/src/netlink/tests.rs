@@ -101,6 +101,8 @@ fn events_tell_of_link_down_and_removal() {
         let (a, b) = veth(&mut nl);
         nl.set_up(a.index).unwrap();
         nl.set_up(b.index).unwrap();
+        // Which also has the kernel tell now what it may hold back.
+        assert_eq!([a.index, b.index].map(|end| nl.carrier(end).unwrap()), [Some(true); 2]);
         let mut events = Events::subscribe().unwrap();
         let mut stale = 0;
         events.read(|_| stale += 1).unwrap();
