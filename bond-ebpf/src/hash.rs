@@ -37,6 +37,12 @@ impl HashPolicy {
         }
     }
 
+    /// The policy with the kernel's `name`, if this version has it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.name() == name)
+    }
+
     /// The kernel's number.
     #[must_use]
     pub const fn number(self) -> u8 {

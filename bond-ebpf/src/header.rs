@@ -66,25 +66,24 @@ impl Ip {
     #[must_use]
     pub fn read(frame: &[u8], ethertype: u16, at: usize) -> Option<Self> {
         match ethertype {
-            IPV4 => Self::read_v4(&bytes(frame, at)?, at),
+            IPV4 => Some(Self::read_v4(&bytes(frame, at)?, at)),
             IPV6 => Some(Self::read_v6(&bytes(frame, at)?, at)),
             _ => None,
         }
     }
 
     #[inline(always)]
-    fn read_v4(header: &[u8; 20], at: usize) -> Option<Self> {
-        let addresses = xor(header.get(12..)?);
+    fn read_v4(header: &[u8; 20], at: usize) -> Self {
         // More fragments, or an offset.
         let fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0;
         let protocol = (!fragment).then_some(header[9]);
-        Some(Self { addresses, protocol, end: at + usize::from(header[0] & 0x0f) * 4 })
+        let end = at + usize::from(header[0] & 0x0f) * 4;
+        Self { addresses: xor(&header[12..]), protocol, end }
     }
 
     #[inline(always)]
     fn read_v6(header: &[u8; 40], at: usize) -> Self {
-        let addresses = header.get(8..).map_or(0, xor);
-        Self { addresses, protocol: Some(header[6]), end: at + 40 }
+        Self { addresses: xor(&header[8..]), protocol: Some(header[6]), end: at + 40 }
     }
 }
 

@@ -241,6 +241,7 @@ impl RoundRobin {
         if packets_per_slave == 0 {
             return self.at_random(usable, weights).map(|slot| (slot, want.min(1)));
         }
+        // One comparison a batch, once this is inlined, for a look-up a frame: a third of the time.
         let even = weights == Weights::EVEN;
         let turn = |slot| u32::from(packets_per_slave) * if even { 1 } else { weights.of(slot) };
         if self.sent >= turn(self.slot) {

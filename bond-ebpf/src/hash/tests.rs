@@ -195,6 +195,10 @@ fn any_bytes_have_a_hash() {
 fn names_and_numbers_are_the_kernels() {
     let rows = HashPolicy::ALL.map(|policy| (policy.number(), policy.name()));
     assert_eq!(rows, [(0, "layer2"), (1, "layer3+4"), (2, "layer2+3"), (5, "vlan+srcmac")]);
+    for policy in HashPolicy::ALL {
+        assert_eq!(HashPolicy::from_name(policy.name()), Some(policy));
+    }
+    assert_eq!(HashPolicy::from_name("layer5"), None);
     for number in 0..=u8::MAX {
         let policy = HashPolicy::from_number(number);
         assert_eq!(

@@ -46,7 +46,7 @@ fn bond(out: &mut String, state: &BondState, kernel: &str) -> fmt::Result {
 
 /// The policy with the kernel's number, as far as this client knows it.
 fn hash_policy(name: &str) -> String {
-    let policy = HashPolicy::ALL.into_iter().find(|policy| policy.name() == name);
+    let policy = HashPolicy::from_name(name);
     policy.map_or_else(|| name.to_owned(), |policy| format!("{name} ({})", policy.number()))
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bond_ebpf::hash::HashPolicy;
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{BindChoice, BondConfig, XdpChoice};
@@ -51,8 +52,8 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 1, value_name = "N")]
     packets_per_slave: u16,
     /// What balance-xor chooses a flow's slave by
-    #[arg(long, value_enum, default_value_t = Hash::Layer2, value_name = "POLICY")]
-    xmit_hash_policy: Hash,
+    #[arg(long, default_value = "layer2", value_name = "POLICY", value_parser = hash_policy())]
+    xmit_hash_policy: HashPolicy,
     /// Shares of slaves in balance-rr and balance-xor, 1 to 255; 1 for those not named
     #[arg(long, value_delimiter = ',', value_name = "IF=N,IF=N", value_parser = weight)]
     weight: Vec<(String, u8)>,
@@ -102,17 +103,6 @@ enum Xdp {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Hash {
-    Layer2,
-    #[value(name = "layer2+3")]
-    Layer23,
-    #[value(name = "layer3+4")]
-    Layer34,
-    #[value(name = "vlan+srcmac")]
-    VlanSrcMac,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Bind {
     Auto,
     ZeroCopy,
@@ -154,6 +144,12 @@ impl From<Reselect> for PrimaryReselect {
     }
 }
 
+/// By the kernel's names.
+fn hash_policy() -> impl TypedValueParser<Value = HashPolicy> {
+    let names = PossibleValuesParser::new(HashPolicy::ALL.map(HashPolicy::name));
+    names.try_map(|name| HashPolicy::from_name(&name).ok_or("there is no such policy"))
+}
+
 /// One IF=N.
 fn numbered<N: FromStr>(text: &str) -> Option<(String, N)> {
     let (name, number) = text.split_once('=')?;
@@ -185,12 +181,7 @@ impl Args {
             primary_reselect: self.primary_reselect.map(PrimaryReselect::from),
             prio: self.prio,
             packets_per_slave: self.packets_per_slave,
-            xmit_hash_policy: match self.xmit_hash_policy {
-                Hash::Layer2 => HashPolicy::Layer2,
-                Hash::Layer23 => HashPolicy::Layer23,
-                Hash::Layer34 => HashPolicy::Layer34,
-                Hash::VlanSrcMac => HashPolicy::VlanSrcMac,
-            },
+            xmit_hash_policy: self.xmit_hash_policy,
             weight: self.weight,
             all_slaves_active: self.all_slaves_active,
             num_peer_notif: self.num_peer_notif,

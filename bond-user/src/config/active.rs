@@ -19,20 +19,6 @@ impl BondConfig {
         if let Some(primary) = self.primary.clone().filter(|name| !self.slaves.contains(name)) {
             return Err(ConfigError::PrimaryNotSlave { primary, slaves: self.slaves.join(", ") });
         }
-        for (at, (name, prio)) in self.prio.iter().enumerate() {
-            if !self.slaves.contains(name) {
-                let (name, slaves) = (name.clone(), self.slaves.join(", "));
-                return Err(ConfigError::PrioNotSlave { name, prio: *prio, slaves });
-            }
-            if self.prio[..at].iter().any(|(earlier, _)| earlier == name) {
-                return Err(ConfigError::RepeatedPrio(name.clone()));
-            }
-        }
-        Ok(())
-    }
-
-    /// The prio of a slave.
-    pub fn prio_of(&self, slave: &str) -> i32 {
-        self.prio.iter().find(|(name, _)| name == slave).map_or(0, |(_, prio)| *prio)
+        self.validate_per_slave("--prio", &self.prio)
     }
 }

@@ -1,13 +1,13 @@
 //! What a bond shall be: a validated type, in the kernel's bonding names.
 
 mod active;
+mod per_slave;
 
 use std::fmt;
 use std::time::Duration;
 
 use bond_ebpf::hash::HashPolicy;
 use bond_ebpf::layout::{MAX_QUEUES, MAX_SLAVES};
-use bond_ebpf::select::Weights;
 
 use crate::mode::{Mode, PrimaryReselect};
 use crate::netlink::Mac;
@@ -124,19 +124,6 @@ pub enum ConfigError {
         /// As given.
         slaves: String,
     },
-    /// A weight for what is no slave.
-    #[error("--weight {name}={weight}: {name} is not among the slaves ({slaves})")]
-    WeightNotSlave {
-        /// As given.
-        name: String,
-        /// As given.
-        weight: u8,
-        /// As given.
-        slaves: String,
-    },
-    /// Two weights for one slave.
-    #[error("--weight names {0} twice: each slave once")]
-    RepeatedWeight(String),
     /// A weight where nothing is shared.
     #[error("--weight works in modes balance-rr and balance-xor, not in {0}")]
     WeightWithoutShares(Mode),
@@ -148,19 +135,26 @@ pub enum ConfigError {
         /// As given.
         mode: Mode,
     },
-    /// A prio for what is no slave.
-    #[error("--prio {name}={prio}: {name} is not among the slaves ({slaves})")]
-    PrioNotSlave {
+    /// An option of slaves names what is no slave.
+    #[error("{option} {name}={value}: {name} is not among the slaves ({slaves})")]
+    OptionNotSlave {
+        /// The option.
+        option: &'static str,
         /// As given.
         name: String,
         /// As given.
-        prio: i32,
+        value: String,
         /// As given.
         slaves: String,
     },
-    /// Two prios for one slave.
-    #[error("--prio names {0} twice: each slave once")]
-    RepeatedPrio(String),
+    /// An option of slaves names one twice.
+    #[error("{option} names {name} twice: each slave once")]
+    OptionRepeated {
+        /// The option.
+        option: &'static str,
+        /// As given.
+        name: String,
+    },
     /// Not a unicast address.
     #[error("{0} cannot be the bond's MAC: it must be unicast and not zero")]
     BadMac(Mac),
@@ -242,39 +236,6 @@ impl BondConfig {
             Some(mac) if mac.is_multicast() || mac.is_zero() => Err(ConfigError::BadMac(mac)),
             _ => Ok(()),
         }
-    }
-
-    fn validate_weights(&self) -> Result<(), ConfigError> {
-        let shares = matches!(self.mode, Mode::BalanceRr | Mode::BalanceXor);
-        if !self.weight.is_empty() && !shares {
-            return Err(ConfigError::WeightWithoutShares(self.mode));
-        }
-        for (at, (name, weight)) in self.weight.iter().enumerate() {
-            if !self.slaves.contains(name) {
-                let (name, weight, slaves) = (name.clone(), *weight, self.slaves.join(", "));
-                return Err(ConfigError::WeightNotSlave { name, weight, slaves });
-            }
-            if self.weight[..at].iter().any(|(other, _)| other == name) {
-                return Err(ConfigError::RepeatedWeight(name.clone()));
-            }
-        }
-        Ok(())
-    }
-
-    /// The share of a slave.
-    #[must_use]
-    pub fn weight_of(&self, slave: &str) -> u8 {
-        self.weight.iter().find(|(name, _)| name == slave).map_or(1, |(_, weight)| *weight)
-    }
-
-    /// The shares of all slots.
-    #[must_use]
-    pub fn weights(&self) -> Weights {
-        let mut bytes = [1; MAX_SLAVES];
-        for (byte, slave) in bytes.iter_mut().zip(&self.slaves) {
-            *byte = self.weight_of(slave);
-        }
-        Weights::from_bytes(bytes)
     }
 
     /// From one announcement to the next (kernel: one a monitor tick, or one each `peer_notif_delay`).

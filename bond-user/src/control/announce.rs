@@ -61,8 +61,17 @@ pub(super) fn tagged(frame: &[u8], tags: &[Vlan]) -> Vec<u8> {
 fn icmpv6_checksum(from: Ipv6Addr, to: Ipv6Addr, length: u16, message: &[u8]) -> u16 {
     let header =
         from.segments().into_iter().chain(to.segments()).chain([length, u16::from(ICMPV6)]);
-    let body = message.as_chunks().0.iter().map(|&pair| u16::from_be_bytes(pair));
-    !header.chain(body).fold(0, |sum: u16, word| {
+    internet_checksum(header.chain(words(message)))
+}
+
+/// The words of an even number of bytes.
+pub(super) fn words(bytes: &[u8]) -> impl Iterator<Item = u16> {
+    bytes.as_chunks().0.iter().map(|&pair| u16::from_be_bytes(pair))
+}
+
+/// The Internet checksum (RFC 1071).
+pub(super) fn internet_checksum(words: impl Iterator<Item = u16>) -> u16 {
+    !words.fold(0, |sum: u16, word| {
         let (sum, carry) = sum.overflowing_add(word);
         sum + u16::from(carry)
     })

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use bond_ebpf::layout::MAX_SLAVES;
-
 use super::BondError;
 use super::bond::Bond;
 use super::failover::reason;
@@ -16,11 +14,7 @@ use crate::watch::{Delays, Doubt, Evidence, LinkEvent, LinkState, Source};
 /// The links of a bond's slaves, all down, with the delays and preferences of its configuration.
 pub(super) fn configured(config: &BondConfig, policy: Policy) -> Links {
     let BondConfig { slaves, primary_reselect, updelay, downdelay, .. } = config;
-    let mut prio = [0; MAX_SLAVES];
-    for (prio, slave) in prio.iter_mut().zip(slaves) {
-        *prio = config.prio_of(slave);
-    }
-    let policy = policy.prefer(primary_reselect.unwrap_or_default(), prio);
+    let policy = policy.prefer(primary_reselect.unwrap_or_default(), config.prios());
     Links::new(policy, slaves.len(), Delays { updelay: *updelay, downdelay: *downdelay })
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::announce::{internet_checksum, words};
 use crate::netlink::Mac;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -40,6 +41,11 @@ impl Memberships {
         found
     }
 
+    /// No group is to be reported.
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
     /// A report of each group, as Ethernet frames without FCS.
     pub(super) fn reports(&self, mac: Mac, source: Ipv4Addr) -> Vec<Vec<u8>> {
         self.groups.iter().map(|group| report(self.version, mac, source, *group)).collect()
@@ -70,15 +76,9 @@ fn report(version: u8, mac: Mac, source: Ipv4Addr, group: Ipv4Addr) -> Vec<u8> {
     [&multicast[..], &mac.0, &ETHERTYPE_IPV4.to_be_bytes(), &ip, &message].concat()
 }
 
-/// The Internet checksum (RFC 1071) of an even number of bytes.
+/// Of an even number of bytes, as it stands in a header.
 fn checksum(bytes: &[u8]) -> [u8; 2] {
-    let words = bytes.as_chunks().0.iter().map(|pair| u32::from(u16::from_be_bytes(*pair)));
-    let mut sum: u32 = words.sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    let [_, _, high, low] = (!sum).to_be_bytes();
-    [high, low]
+    internet_checksum(words(bytes)).to_be_bytes()
 }
 
 #[cfg(test)]

@@ -29,6 +29,9 @@ impl Bond {
         };
         for netdev in self.netdevs() {
             let memberships = Memberships::parse(&groups, &netdev.name);
+            if memberships.is_empty() {
+                continue; // Most hosts have none, and the kernel need not be asked for addresses.
+            }
             let addresses = self.nl.addresses(netdev.ifindex).unwrap_or_default();
             let source = addresses.iter().find_map(|address| match address.ip {
                 IpAddr::V4(ip) if !ip.is_multicast() => Some(ip),

@@ -29,8 +29,7 @@ pub(super) fn state(bond: &Bond) -> BondState {
         xmit_hash_policy: bond.config.xmit_hash_policy.name().into(),
         all_slaves_active: bond.config.all_slaves_active.into(),
         num_peer_notif: bond.config.num_peer_notif,
-        peer_notif_delay: u64::try_from(bond.config.peer_notif_delay.as_millis())
-            .unwrap_or(u64::MAX),
+        peer_notif_delay: ms(bond.config.peer_notif_delay),
         resend_igmp: bond.config.resend_igmp,
         primary: bond.config.primary.clone(),
         primary_reselect: bond.config.primary_reselect.unwrap_or_default().to_string(),
